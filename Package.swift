@@ -1,0 +1,75 @@
+// swift-tools-version: 6.2
+// SPDX-License-Identifier: Apache-2.0
+import PackageDescription
+
+/// What every target of ours is compiled with. Warnings are errors by setting, not by flag, so that dependencies are not hit.
+let ours: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    // https://github.com/swiftlang/swift-evolution/blob/main/proposals/0461-async-function-isolation.md
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    // https://github.com/swiftlang/swift-evolution/blob/main/proposals/0335-existential-any.md
+    .enableUpcomingFeature("ExistentialAny"),
+    // https://github.com/swiftlang/swift-evolution/blob/main/proposals/0444-member-import-visibility.md
+    .enableUpcomingFeature("MemberImportVisibility"),
+    // https://github.com/swiftlang/swift-evolution/blob/main/proposals/0409-access-level-on-imports.md
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .treatAllWarnings(as: .error),
+]
+
+let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
+let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let nioConcurrency: Target.Dependency = .product(name: "NIOConcurrencyHelpers", package: "swift-nio")
+let deques: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
+let heaps: Target.Dependency = .product(name: "HeapModule", package: "swift-collections")
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+
+let package = Package(
+    name: "HareDo",
+    platforms: [.macOS(.v15)],
+    products: [
+        .library(name: "HareDo", targets: ["HareDo"]),
+        // The same targets as one shared library: a program and the plugins it loads must hold one copy of HareDo.
+        .library(name: "HareDoDynamic", type: .dynamic, targets: ["HareDo", "AMQPClient", "AMQPBroker", "AMQPWire"]),
+        .library(name: "AMQPClient", targets: ["AMQPClient"]),
+        .library(name: "AMQPBroker", targets: ["AMQPBroker"]),
+        .library(name: "AMQPWire", targets: ["AMQPWire"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    ],
+    targets: [
+        .target(name: "AMQPWire", dependencies: [nioCore], swiftSettings: ours + [.strictMemorySafety()]),
+        // Writes Sources/AMQPWire/Generated from the one declaration of each method: `swift run AMQPWireGenerator`.
+        .executableTarget(name: "AMQPWireGenerator", swiftSettings: ours),
+        .target(
+            name: "AMQPClient",
+            dependencies: ["AMQPWire", nioCore, nioPosix, nioConcurrency, deques, heaps, logging],
+            swiftSettings: ours),
+        .target(
+            name: "AMQPBroker",
+            dependencies: ["AMQPWire", nioCore, nioPosix, nioConcurrency, deques, heaps, logging],
+            swiftSettings: ours),
+        .target(
+            name: "HareDo",
+            dependencies: [
+                "AMQPClient", "AMQPBroker", "AMQPWire", nioCore, nioConcurrency, deques, logging,
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+            ],
+            swiftSettings: ours),
+        .testTarget(name: "AMQPWireTests", dependencies: ["AMQPWire", "AMQPWireGenerator", nioCore], swiftSettings: ours),
+        .testTarget(
+            name: "AMQPClientTests",
+            dependencies: ["AMQPClient", "AMQPWire", nioCore, nioPosix, nioConcurrency, deques], swiftSettings: ours),
+        .testTarget(
+            name: "AMQPBrokerTests",
+            dependencies: ["AMQPBroker", "AMQPWire", nioCore, nioPosix, nioConcurrency], swiftSettings: ours),
+        .testTarget(
+            name: "HareDoTests",
+            dependencies: ["HareDo", "AMQPClient", "AMQPBroker", "AMQPWire", nioCore, nioPosix, nioConcurrency, logging],
+            swiftSettings: ours),
+    ]
+)

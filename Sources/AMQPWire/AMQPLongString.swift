@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+import NIOCore
+
+/// A long string (specification 4.2.5.3): up to 4 GiB of bytes, usually but not necessarily UTF-8 (RabbitMQ errata 16).
+public struct AMQPLongString: Hashable, Sendable, ExpressibleByStringLiteral, CustomStringConvertible {
+    private enum Storage: Hashable {
+        case text(String)
+        /// Only bytes that are not UTF-8, so that equal strings are stored alike.
+        case bytes([UInt8])
+    }
+    private let storage: Storage
+
+    public init(_ string: String) { self.storage = .text(string) }
+
+    public init(stringLiteral value: String) { self.init(value) }
+
+    public init(bytes: some Collection<UInt8>) {
+        if let string = String(validating: bytes, as: UTF8.self) {
+            self.storage = .text(string)
+        } else {
+            self.storage = .bytes(Array(bytes))
+        }
+    }
+
+    init(bytes buffer: ByteBuffer) {
+        self.init(bytes: buffer.readableBytesView)
+    }
+
+    /// The text, or `nil` if the bytes are not UTF-8.
+    public var string: String? {
+        switch self.storage {
+        case .text(let string): string
+        case .bytes: nil
+        }
+    }
+
+    public var bytes: [UInt8] {
+        switch self.storage {
+        case .text(let string): Array(string.utf8)
+        case .bytes(let bytes): bytes
+        }
+    }
+
+    public var description: String { self.string ?? "\(self.bytes.count) bytes" }
+
+    func write(into buffer: inout ByteBuffer) {
+        switch self.storage {
+        case .text(let string): buffer.writeString(string)
+        case .bytes(let bytes): buffer.writeBytes(bytes)
+        }
+    }
+}

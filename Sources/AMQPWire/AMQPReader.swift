@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+import NIOCore
+
+/// Reads AMQP's types from one frame's payload. Every read is checked against what is left.
+struct AMQPReader {
+    private var buffer: ByteBuffer
+
+    init(_ payload: ByteBuffer) { self.buffer = payload }
+
+    var remaining: Int { self.buffer.readableBytes }
+
+    private static func truncated(_ what: String) -> AMQPWireError {
+        AMQPWireError(.malformedValue, "\(what) reaches beyond the end of its frame or table")
+    }
+
+    mutating func readInteger<T: FixedWidthInteger>(as type: T.Type = T.self) throws(AMQPWireError) -> T {
+        guard let value = self.buffer.readInteger(as: type) else { throw Self.truncated("a number") }
+        return value
+    }
+
+    mutating func readMethodID() throws(AMQPWireError) -> AMQPMethodID {
+        guard let (classID, methodID) = self.buffer.readMultipleIntegers(as: (UInt16, UInt16).self) else {
+            throw Self.truncated("a method number")
+        }
+        return AMQPMethodID(classID: classID, methodID: methodID)
+    }
+
+    /// Specification 4.2.5.3. Bytes that are not UTF-8 are replaced: RabbitMQ does not check them, so a peer may send any.
+    mutating func readShortString() throws(AMQPWireError) -> String {
+        guard let length = self.buffer.readInteger(as: UInt8.self),
+            let string = self.buffer.readString(length: Int(length))
+        else { throw Self.truncated("a short string") }
+        return string
+    }
+
+    mutating func readLongString() throws(AMQPWireError) -> AMQPLongString {
+        AMQPLongString(bytes: try self.readSized("a long string"))
+    }
+
+    mutating func readByteArray() throws(AMQPWireError) -> [UInt8] {
+        Array(try self.readSized("a byte array").readableBytesView)
+    }
+
+    /// Table and array lengths count bytes, not elements (RabbitMQ errata 4).
+    mutating func readTable(depth: Int = 0) throws(AMQPWireError) -> AMQPTable {
+        guard depth < AMQPTable.maximumDepth else { throw AMQPTable.tooDeep }
+        var content = AMQPReader(try self.readSized("a table"))
+        var table = AMQPTable()
+        while content.remaining > 0 {
+            let key = try content.readShortString()
+            table.append(key, try content.readFieldValue(depth: depth))
+        }
+        return table
+    }
+
+    mutating func readFieldValue(depth: Int) throws(AMQPWireError) -> AMQPFieldValue {
+        // RabbitMQ's tags, which differ from the specification's (errata 3).
+        let tag = try self.readInteger(as: UInt8.self)
+        switch UnicodeScalar(tag) {
+        case "t": return .boolean(try self.readInteger(as: UInt8.self) != 0)
+        case "b": return .int8(try self.readInteger())
+        case "B": return .uint8(try self.readInteger())
+        case "s": return .int16(try self.readInteger())
+        case "u": return .uint16(try self.readInteger())
+        case "I": return .int32(try self.readInteger())
+        case "i": return .uint32(try self.readInteger())
+        case "l", "L": return .int64(try self.readInteger())
+        case "f": return .float(Float(bitPattern: try self.readInteger()))
+        case "d": return .double(Double(bitPattern: try self.readInteger()))
+        case "D": return .decimal(scale: try self.readInteger(), value: try self.readInteger())
+        case "S": return .longString(try self.readLongString())
+        case "x": return .byteArray(try self.readByteArray())
+        case "T": return .timestamp(try self.readInteger())
+        case "V": return .void
+        case "F": return .table(try self.readTable(depth: depth + 1))
+        case "A":
+            guard depth + 1 < AMQPTable.maximumDepth else { throw AMQPTable.tooDeep }
+            var content = AMQPReader(try self.readSized("an array"))
+            var values: [AMQPFieldValue] = []
+            while content.remaining > 0 { values.append(try content.readFieldValue(depth: depth + 1)) }
+            return .array(values)
+        default:
+            throw AMQPWireError(.malformedValue, "unknown field type 0x\(String(tag, radix: 16)) in a table")
+        }
+    }
+
+    /// Ends the reading of a frame: what is left over was not understood.
+    func finish(_ what: String) throws(AMQPWireError) {
+        guard self.remaining == 0 else {
+            throw AMQPWireError(.malformedValue, "\(self.remaining) bytes left over at the end of \(what)")
+        }
+    }
+
+    private mutating func readSized(_ what: String) throws(AMQPWireError) -> ByteBuffer {
+        guard let length = self.buffer.readInteger(as: UInt32.self),
+            let slice = self.buffer.readSlice(length: Int(length))
+        else { throw Self.truncated(what) }
+        return slice
+    }
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+import NIOCore
+
+/// Writers of AMQP's types. What does not fit its type throws; the caller takes back what it had written by then.
+extension ByteBuffer {
+    mutating func write(_ id: AMQPMethodID) {
+        self.writeMultipleIntegers(id.classID, id.methodID)
+    }
+
+    /// Packs up to six flags, the most any method has, into one octet, least significant first (specification 4.2.5.2).
+    mutating func write(
+        bits first: Bool, _ second: Bool = false, _ third: Bool = false, _ fourth: Bool = false, _ fifth: Bool = false,
+        _ sixth: Bool = false
+    ) {
+        // Not variadic: that would allocate an array for every publish and acknowledgement.
+        var octet: UInt8 = first ? 1 : 0
+        if second { octet |= 2 }
+        if third { octet |= 4 }
+        if fourth { octet |= 8 }
+        if fifth { octet |= 16 }
+        if sixth { octet |= 32 }
+        self.writeInteger(octet)
+    }
+
+    mutating func write(shortString string: String, _ name: StaticString) throws(AMQPWireError) {
+        guard let length = UInt8(exactly: string.utf8.count) else {
+            throw AMQPWireError(
+                .valueTooLong, "the \(name) has \(string.utf8.count) bytes, and a short string holds at most 255")
+        }
+        self.writeInteger(length)
+        self.writeString(string)
+    }
+
+    mutating func write(longString string: AMQPLongString, _ name: StaticString) throws(AMQPWireError) {
+        try self.writeSized(name) { buffer throws(AMQPWireError) in
+            string.write(into: &buffer)
+        }
+    }
+
+    mutating func write(table: AMQPTable, depth: Int = 0) throws(AMQPWireError) {
+        guard depth < AMQPTable.maximumDepth else { throw AMQPTable.tooDeep }
+        try self.writeSized("table") { buffer throws(AMQPWireError) in
+            for entry in table.entries {
+                try buffer.write(shortString: entry.key, "table key")
+                try buffer.write(entry.value, depth: depth)
+            }
+        }
+    }
+
+    mutating func write(_ value: AMQPFieldValue, depth: Int) throws(AMQPWireError) {
+        switch value {
+        case .boolean(let value): self.writeTagged("t", UInt8(value ? 1 : 0))
+        case .int8(let value): self.writeTagged("b", value)
+        case .uint8(let value): self.writeTagged("B", value)
+        case .int16(let value): self.writeTagged("s", value)
+        case .uint16(let value): self.writeTagged("u", value)
+        case .int32(let value): self.writeTagged("I", value)
+        case .uint32(let value): self.writeTagged("i", value)
+        case .int64(let value): self.writeTagged("l", value)
+        case .float(let value): self.writeTagged("f", value.bitPattern)
+        case .double(let value): self.writeTagged("d", value.bitPattern)
+        case .decimal(let scale, let value):
+            self.writeTagged("D", scale)
+            self.writeInteger(value)
+        case .timestamp(let seconds): self.writeTagged("T", seconds)
+        case .void: self.write(tag: "V")
+        case .longString(let string):
+            self.write(tag: "S")
+            try self.write(longString: string, "table value")
+        case .byteArray(let bytes):
+            self.write(tag: "x")
+            try self.writeSized("byte array") { buffer throws(AMQPWireError) in
+                buffer.writeBytes(bytes)
+            }
+        case .table(let table):
+            self.write(tag: "F")
+            try self.write(table: table, depth: depth + 1)
+        case .array(let values):
+            guard depth + 1 < AMQPTable.maximumDepth else { throw AMQPTable.tooDeep }
+            self.write(tag: "A")
+            try self.writeSized("array") { buffer throws(AMQPWireError) in
+                for value in values { try buffer.write(value, depth: depth + 1) }
+            }
+        }
+    }
+
+    private mutating func write(tag: UnicodeScalar) {
+        self.writeInteger(UInt8(truncatingIfNeeded: tag.value))
+    }
+
+    private mutating func writeTagged<T: FixedWidthInteger>(_ tag: UnicodeScalar, _ value: T) {
+        self.write(tag: tag)
+        self.writeInteger(value)
+    }
+
+    /// Writes a 32-bit byte count and what `body` appends.
+    private mutating func writeSized(
+        _ name: StaticString, _ body: (inout ByteBuffer) throws(AMQPWireError) -> Void
+    ) throws(AMQPWireError) {
+        let start = self.writerIndex
+        self.writeInteger(UInt32(0))
+        try body(&self)
+        guard let length = UInt32(exactly: self.writerIndex - start - 4) else {
+            throw AMQPWireError(.valueTooLong, "the \(name) is larger than 4 GiB")
+        }
+        self.setInteger(length, at: start)
+    }
+}
