@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+public import AMQPWire
+import NIOConcurrencyHelpers
+import NIOCore
+
+/// A channel of a connection: the place where messages are published and consumed, in order.
+///
+/// Made by ``AMQPConnection/openChannel()``. May be used from any task; publishing and acknowledging do not hop to
+/// another thread.
+public final class AMQPChannel: Sendable {
+    /// Unique in the connection, unlike the number, which is used again.
+    let id: UInt64
+    let number: UInt16
+    public let connection: AMQPConnection
+    private let endedWith = NIOLockedValueBox<AMQPError?>(nil)
+    private let lastConsumer = NIOLockedValueBox(0)
+
+    init(id: UInt64, number: UInt16, connection: AMQPConnection) {
+        self.id = id
+        self.number = number
+        self.connection = connection
+    }
+
+    /// Why the channel ended, if it did.
+    public var failure: AMQPError? { self.endedWith.withLockedValue { $0 } }
+
+    func ended(_ error: AMQPError) {
+        self.endedWith.withLockedValue { if $0 == nil { $0 = error } }
+    }
+
+    /// Closes the channel: its consumers end, and what was delivered and not acknowledged goes back to the queues.
+    ///
+    /// Sends `channel.close` and waits for the answer. Closing again does nothing.
+    public func close() async {
+        try? await self.connection.close(self)
+    }
+
+    // MARK: - Publishing
+
+    /// Publishes a message. Returns when it is written to the output; suspends while the output is above its high-water
+    /// mark, the broker blocks the connection (`connection.blocked`) or the channel (`channel.flow`).
+    ///
+    /// Sends `basic.publish`. Nothing is said about arrival: an exchange that does not exist closes the channel later.
+    ///
+    /// - Parameters:
+    ///   - exchange: empty for the default exchange, which routes to the queue named by `routingKey`.
+    ///   - mandatory: whether the broker sends back what reaches no queue (see ``onReturn(_:)``).
+    /// - Throws: ``AMQPError``: `invalidArgument` (nothing was written), `channelClosed`, `connectionClosed`, `cancelled`
+    ///   or, after ``AMQPConfiguration/publishTimeout``, `timedOut`; in all cases the message is not sent.
+    public func publish(
+        _ message: AMQPMessage, exchange: String = "", routingKey: String, mandatory: Bool = false
+    ) async throws(AMQPError) {
+        try await self.submit(message, exchange: exchange, routingKey: routingKey, mandatory: mandatory, confirm: nil)
+    }
+
+    /// Publishes a message and returns when the broker has taken responsibility for it.
+    ///
+    /// The channel has to be in confirm mode: ``confirmSelect()``. A mandatory message without a message id is given one,
+    /// because a returned message is recognised by it.
+    ///
+    /// - Throws: ``AMQPError``: `nacked`; `returned` for a mandatory message that reached no queue; `outcomeUnknown` if
+    ///   channel or connection ended before the broker answered; or as ``publish(_:exchange:routingKey:mandatory:)``. On
+    ///   `cancelled` and `timedOut` the message may have been sent.
+    public func publishConfirmed(
+        _ message: AMQPMessage, exchange: String = "", routingKey: String, mandatory: Bool = false
+    ) async throws(AMQPError) {
+        guard self.connection.gate.isConfirming(channel: self.id) else {
+            if let failure { throw failure }
+            throw AMQPError(.invalidArgument, "the channel is not in confirm mode: call confirmSelect() first")
+        }
+        var message = message
+        if mandatory, message.properties.messageID == nil {
+            message.properties.messageID = String(UInt64.random(in: 0 ... .max), radix: 36)
+        }
+        let confirm = PublishWaiter(cancelled: .cancelled)
+        try await self.submit(
+            message, exchange: exchange, routingKey: routingKey, mandatory: mandatory, confirm: confirm)
+        let timeout = self.connection.configuration.publishTimeout
+        let deadline = self.connection.scheduler.schedule(after: timeout) {
+            confirm.resolve(.failure(AMQPError(.timedOut, "the broker did not confirm within \(timeout)")))
+        }
+        defer { self.connection.scheduler.cancel(deadline) }
+        try await confirm.value()
+    }
+
+    private func submit(
+        _ message: AMQPMessage, exchange: String, routingKey: String, mandatory: Bool, confirm: PublishWaiter?
+    ) async throws(AMQPError) {
+        let limit = self.connection.configuration.maximumMessageSize
+        guard message.body.readableBytes <= limit else {
+            throw AMQPError(
+                .invalidArgument, "a body of \(message.body.readableBytes) bytes, and at most \(limit) may be published")
+        }
+        let publish = PublishGate.Publish(
+            channel: self.id,
+            method: AMQPMethod.BasicPublish(exchange: exchange, routingKey: routingKey, mandatory: mandatory),
+            properties: message.properties, body: message.body, confirm: confirm)
+        switch self.connection.gate.publish(publish) {
+        case .accepted: return
+        case .refused(let error): throw error
+        case .full: break
+        }
+        try await self.waitForRoom(publish)
+    }
+
+    private func waitForRoom(_ publish: PublishGate.Publish) async throws(AMQPError) {
+        let gate = self.connection.gate
+        let waiter = PublishWaiter(cancelled: .cancelled)
+        let handle = gate.publishWhenThereIsRoom(publish, waiter: waiter)
+        let timeout = self.connection.configuration.publishTimeout
+        let deadline = self.connection.scheduler.schedule(after: timeout) {
+            // Whoever takes it out of the queue decides: a message that was appended is not reported as timed out.
+            guard gate.abandon(handle) else { return }
+            waiter.resolve(
+                .failure(AMQPError(.timedOut, "no room to publish within \(timeout): the broker takes nothing")))
+        }
+        defer { self.connection.scheduler.cancel(deadline) }
+        do {
+            try await waiter.value()
+        } catch {
+            // Cancelled too late to take the message back: then it was published.
+            if error.code == .cancelled, !gate.abandon(handle) { return }
+            throw error
+        }
+    }
+
+    /// Puts the channel in confirm mode. Sends `confirm.select`; doing it again changes nothing.
+    public func confirmSelect() async throws(AMQPError) {
+        _ = try await self.request(.confirmSelect(.init()))
+    }
+
+    /// Mandatory messages of this channel that came back, from now on. Up to 1024 wait to be taken; then the oldest are
+    /// dropped. A later call takes over from an earlier one.
+    public func returnedMessages() async throws(AMQPError) -> AMQPReturnedMessages {
+        let buffer = DeliveryBuffer<AMQPReturnedMessage>(highWaterMark: .max) { _ in 0 }
+        try await self.onReturn { message in
+            buffer.append(message, keeping: 1024)
+            buffer.batchEnded()
+        }
+        await self.whenEnded { buffer.finish($0) }
+        return AMQPReturnedMessages(buffer: buffer)
+    }
+
+    /// Calls `action` on the connection's event loop with each mandatory message that comes back.
+    package func onReturn(_ action: @escaping @Sendable (AMQPReturnedMessage) -> Void) async throws(AMQPError) {
+        try await self.connection.setReturns(action, on: self)
+    }
+
+    /// Calls `action` on the connection's event loop when the channel has ended; at once if it has.
+    package func whenEnded(_ action: @escaping @Sendable (AMQPError) -> Void) async {
+        await self.connection.whenEnded(self, action)
+    }
+
+    // MARK: - Consuming
+
+    public enum Acknowledgement: Sendable {
+        /// Every delivery is to be acknowledged or refused.
+        case manual
+        /// The broker forgets a message when it sends it (`no-ack`).
+        case automatic
+    }
+
+    /// How many bytes may wait for a `for await` before the connection stops reading.
+    public static let bufferHighWaterMark = 16 << 20
+
+    /// Subscribes to a queue. Sends `basic.consume`.
+    ///
+    /// How much is delivered ahead is bounded by ``qos(prefetchCount:scope:)``. Without such a bound, or without
+    /// acknowledgements, the connection stops reading while more than 16 MiB wait to be taken; then replies to other
+    /// calls on the connection wait as well.
+    ///
+    /// - Parameters:
+    ///   - consumerTag: unique on the channel; `nil` for a name of our own making.
+    ///   - exclusive: asks to be the queue's only consumer.
+    /// - Throws: ``AMQPError``: the queue does not exist (404) or is another's (403, 405), which closes the channel.
+    public func consume(
+        _ queue: String, consumerTag: String? = nil, acknowledgement: Acknowledgement = .manual,
+        exclusive: Bool = false, arguments: AMQPTable = [:]
+    ) async throws(AMQPError) -> AMQPConsumer {
+        let buffer = DeliveryBuffer<AMQPDelivery>(highWaterMark: Self.bufferHighWaterMark) {
+            // What a delivery takes beside its body.
+            $0.body.readableBytes + 512
+        }
+        let tag = try await self.consume(
+            queue, consumerTag: consumerTag, acknowledgement: acknowledgement, exclusive: exclusive,
+            arguments: arguments, sink: BufferSink(buffer))
+        return AMQPConsumer(consumerTag: tag, deliveries: AMQPDeliveries(buffer: buffer), channel: self)
+    }
+
+    package func consume(
+        _ queue: String, consumerTag: String? = nil, acknowledgement: Acknowledgement = .manual,
+        exclusive: Bool = false, arguments: AMQPTable = [:], sink: any DeliverySink
+    ) async throws(AMQPError) -> String {
+        let tag =
+            consumerTag
+            ?? self.lastConsumer.withLockedValue { last in
+                last += 1
+                return "c\(last)"
+            }
+        let method = AMQPMethod.BasicConsume(
+            queue: queue, consumerTag: tag, noAck: acknowledgement == .automatic, exclusive: exclusive,
+            arguments: arguments)
+        try await self.connection.consume(method, on: self, sink: sink)
+        return tag
+    }
+
+    /// Ends a subscription. Sends `basic.cancel`; a tag that is not in use is no error.
+    public func cancel(_ consumerTag: String) async throws(AMQPError) {
+        try await self.connection.cancel(consumerTag, on: self)
+    }
+
+    /// Takes one message from a queue, or `nil` if it is empty. Sends `basic.get`.
+    public func get(
+        _ queue: String, acknowledgement: Acknowledgement = .manual
+    ) async throws(AMQPError) -> AMQPDelivery? {
+        let reply = try await self.request(.basicGet(.init(queue: queue, noAck: acknowledgement == .automatic)))
+        guard case .content(let content) = reply, case .basicGetOk(let getOk) = content.method else { return nil }
+        do {
+            return AMQPDelivery(
+                consumerTag: "", deliveryTag: getOk.deliveryTag, redelivered: getOk.redelivered,
+                exchange: getOk.exchange, routingKey: getOk.routingKey,
+                properties: try content.header.decodeProperties(), body: content.body, channel: self,
+                epoch: self.connection.gate.epoch(channel: self.id))
+        } catch {
+            throw AMQPError(decoding: error)
+        }
+    }
+
+    public enum QosScope: Sendable {
+        /// For each consumer that is started on the channel from now on.
+        case consumer
+        /// For all consumers of the channel together (`global`); RabbitMQ ignores it from 4.3 on.
+        case channel
+    }
+
+    /// Limits how many deliveries may be unacknowledged at once. Sends `basic.qos`.
+    ///
+    /// - Parameters:
+    ///   - prefetchCount: largest number of unacknowledged deliveries; 0 means no limit.
+    ///   - scope: RabbitMQ reads the specification's `global` differently from the specification itself.
+    public func qos(prefetchCount: UInt16, scope: QosScope = .consumer) async throws(AMQPError) {
+        _ = try await self.request(
+            .basicQos(.init(prefetchSize: 0, prefetchCount: prefetchCount, global: scope == .channel)))
+    }
+
+    /// Puts every unacknowledged delivery of the channel back into its queue. Sends `basic.recover`.
+    public func recover() async throws(AMQPError) {
+        _ = try await self.request(.basicRecover(.init(requeue: true)))
+    }
+
+    func settle(_ delivery: AMQPDelivery, multiple: Bool, _ settlement: PublishGate.Settlement) throws(AMQPError) {
+        try self.connection.gate.settle(
+            channel: self.id, epoch: delivery.epoch, tag: delivery.deliveryTag, multiple: multiple, settlement)
+    }
+
+    // MARK: - Requests
+
+    func request(_ method: AMQPMethod) async throws(AMQPError) -> ChannelReply {
+        try await self.connection.request(method, on: self)
+    }
+}

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// A subscription to a queue.
+public struct AMQPConsumer: Sendable {
+    public let consumerTag: String
+    /// What the broker delivers, for one `for try await` at a time.
+    public let deliveries: AMQPDeliveries
+    let channel: AMQPChannel
+
+    /// Ends the subscription. What was delivered and not handed out yet goes back to the queue.
+    ///
+    /// Sends `basic.cancel`. Deliveries that were handed out can still be acknowledged.
+    ///
+    /// - Throws: ``AMQPError`` if the channel or connection ends first.
+    public func cancel() async throws(AMQPError) {
+        try await self.channel.cancel(self.consumerTag)
+        for delivery in self.deliveries.buffer.drain() {
+            // Refused when the consumer needs no acknowledgements: then there is nothing to give back.
+            try? delivery.nack(requeue: true)
+        }
+    }
+}
+
+/// The deliveries of a consumer, in order.
+///
+/// Leaving the loop loses nothing: what was not handed out waits for the next loop, or goes back to the queue with
+/// ``AMQPConsumer/cancel()``. While one loop runs a second one ends at once.
+public struct AMQPDeliveries: AsyncSequence, Sendable {
+    let buffer: DeliveryBuffer<AMQPDelivery>
+
+    public struct AsyncIterator: AsyncIteratorProtocol {
+        var cursor: DeliveryCursor<AMQPDelivery>
+
+        /// - Throws: ``AMQPError``: why the deliveries ended. They end without an error after ``AMQPConsumer/cancel()``
+        ///   and when the task is cancelled.
+        public mutating func next(isolation actor: isolated (any Actor)?) async throws(AMQPError) -> AMQPDelivery? {
+            try await self.cursor.next()
+        }
+
+        /// - Throws: as ``next(isolation:)``.
+        public mutating func next() async throws(AMQPError) -> AMQPDelivery? {
+            try await self.cursor.next()
+        }
+    }
+
+    public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(cursor: DeliveryCursor(self.buffer)) }
+}
+
+/// Mandatory messages that came back, in order. The oldest are dropped when nobody takes them.
+public struct AMQPReturnedMessages: AsyncSequence, Sendable {
+    let buffer: DeliveryBuffer<AMQPReturnedMessage>
+
+    public struct AsyncIterator: AsyncIteratorProtocol {
+        var cursor: DeliveryCursor<AMQPReturnedMessage>
+
+        public mutating func next(
+            isolation actor: isolated (any Actor)?
+        ) async throws(AMQPError) -> AMQPReturnedMessage? {
+            try await self.cursor.next()
+        }
+
+        public mutating func next() async throws(AMQPError) -> AMQPReturnedMessage? {
+            try await self.cursor.next()
+        }
+    }
+
+    public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(cursor: DeliveryCursor(self.buffer)) }
+}

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+import AMQPWire
+import NIOCore
+
+/// What the answer to a synchronous method brought.
+enum ChannelReply: Sendable {
+    case method(AMQPMethod)
+    case content(AMQPContentAssembler.Content)
+}
+
+typealias ReplyWaiter = Waiter<ChannelReply, AMQPError>
+
+/// The connection's side of one channel. Lives and is used on the connection's event loop only.
+final class ChannelCore {
+    final class Consumer {
+        let tag: String
+        let needsAcknowledgement: Bool
+        let sink: any DeliverySink
+        /// Whether it got something in the batch that is being read.
+        var isTouched = false
+        /// Whether its sink is full, so that the socket is not read.
+        var isFull = false
+
+        init(tag: String, needsAcknowledgement: Bool, sink: any DeliverySink) {
+            self.tag = tag
+            self.needsAcknowledgement = needsAcknowledgement
+            self.sink = sink
+        }
+    }
+
+    let id: UInt64
+    let number: UInt16
+    let epoch: UInt64
+    let channel: AMQPChannel
+    var machine = ChannelMachine<ReplyWaiter>()
+    var assembler: AMQPContentAssembler
+    var consumers: [String: Consumer] = [:]
+    var returns: (@Sendable (AMQPReturnedMessage) -> Void)?
+    var onEnd: [@Sendable (AMQPError) -> Void] = []
+
+    init(id: UInt64, number: UInt16, epoch: UInt64, channel: AMQPChannel, maximumBodySize: Int) {
+        self.id = id
+        self.number = number
+        self.epoch = epoch
+        self.channel = channel
+        self.assembler = AMQPContentAssembler(maximumBodySize: UInt64(max(maximumBodySize, 0)))
+    }
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+import NIOConcurrencyHelpers
+package import NIOCore
+
+/// All deadlines of a connection behind one scheduled tick of its event loop.
+///
+/// SwiftNIO's cancellation of a scheduled task is linear in the number scheduled; here there is at most one.
+package final class DeadlineScheduler: Sendable {
+    package struct Token: Sendable { fileprivate let id: UInt64 }
+
+    private struct State {
+        var queue = DeadlineQueue<@Sendable () -> Void>()
+        var tick: (deadline: NIODeadline, scheduled: Scheduled<Void>)?
+    }
+    private let eventLoop: any EventLoop
+    private let state = NIOLockedValueBox(State())
+
+    package init(eventLoop: any EventLoop) { self.eventLoop = eventLoop }
+
+    /// Runs `action` on the event loop when `deadline` has passed, unless the token is cancelled before.
+    package func schedule(at deadline: NIODeadline, _ action: @escaping @Sendable () -> Void) -> Token {
+        self.state.withLockedValue { state in
+            let id = state.queue.insert(action, at: deadline)
+            if let tick = state.tick {
+                if deadline < tick.deadline {
+                    tick.scheduled.cancel()
+                    self.arm(&state, at: deadline)
+                }
+            } else {
+                self.arm(&state, at: deadline)
+            }
+            return Token(id: id)
+        }
+    }
+
+    package func schedule(after delay: Duration, _ action: @escaping @Sendable () -> Void) -> Token {
+        self.schedule(at: .now() + TimeAmount(delay), action)
+    }
+
+    package func cancel(_ token: Token) {
+        // The closure goes out of scope outside the lock: it may hold the last reference to something that schedules.
+        let action = self.state.withLockedValue { $0.queue.remove(token.id) }
+        _ = action
+    }
+
+    /// Drops everything that is scheduled, without running it.
+    package func cancelAll() {
+        let old = self.state.withLockedValue { state in
+            let old = state
+            state.tick?.scheduled.cancel()
+            state.tick = nil
+            state.queue = DeadlineQueue()
+            return old
+        }
+        _ = old
+    }
+
+    private func arm(_ state: inout State, at deadline: NIODeadline) {
+        state.tick = (deadline, self.eventLoop.scheduleTask(deadline: deadline) { [weak self] in self?.fire() })
+    }
+
+    private func fire() {
+        let expired = self.state.withLockedValue { state in
+            let expired = state.queue.popExpired(now: .now())
+            state.tick = nil
+            if let next = state.queue.nextDeadline() { self.arm(&state, at: next) }
+            return expired
+        }
+        for action in expired { action() }
+    }
+}

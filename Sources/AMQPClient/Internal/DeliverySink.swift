@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Where the deliveries of a consumer go. All of it is called on the connection's event loop.
+package protocol DeliverySink: AnyObject, Sendable {
+    func received(_ delivery: AMQPDelivery)
+
+    /// Everything that was read in one go has been handed over: the time to wake whoever waits.
+    ///
+    /// - Returns: whether no more should be read for now. The sink then calls what was given to ``whenRoom(_:)``.
+    func batchEnded() -> Bool
+
+    /// The action to call, from any thread, when there is room again after ``batchEnded()`` said there is none.
+    func whenRoom(_ action: @escaping @Sendable () -> Void)
+
+    /// No more deliveries. Without an error, because we cancelled.
+    func ended(_ error: AMQPError?)
+}
+
+/// A sink that feeds a `for await`.
+final class BufferSink: DeliverySink {
+    let buffer: DeliveryBuffer<AMQPDelivery>
+
+    init(_ buffer: DeliveryBuffer<AMQPDelivery>) { self.buffer = buffer }
+
+    func received(_ delivery: AMQPDelivery) { self.buffer.append(delivery) }
+    func batchEnded() -> Bool { self.buffer.batchEnded() }
+    func whenRoom(_ action: @escaping @Sendable () -> Void) { self.buffer.whenRoom(action) }
+    func ended(_ error: AMQPError?) { self.buffer.finish(error) }
+}
