@@ -98,7 +98,7 @@ public struct AMQPFrameDecoder: Sendable {
         self.buffer.moveReaderIndex(forwardBy: 7)
         guard let payload = self.buffer.readSlice(length: Int(size)),
             let end = self.buffer.readInteger(as: UInt8.self)
-        else { return nil }  // cannot be: the length was checked
+        else { return nil } // cannot be: the length was checked
         guard end == AMQPFrame.end else {
             throw AMQPWireError(.malformedFrame, "a frame ends with 0x\(String(end, radix: 16)) instead of 0xce")
         }
