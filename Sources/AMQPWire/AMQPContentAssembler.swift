@@ -27,6 +27,8 @@ public struct AMQPContentAssembler: Sendable {
     }
 
     /// The largest body accepted, in bytes. Checked against the header, before anything is reserved.
+    ///
+    /// Values above 2 GiB mean 2 GiB, the largest body that a `ByteBuffer` is sure to hold.
     public var maximumBodySize: UInt64
     private var state = State.idle
 
@@ -39,10 +41,12 @@ public struct AMQPContentAssembler: Sendable {
         if case .idle = self.state { false } else { true }
     }
 
-    /// - Throws: ``AMQPWireError``: a frame that may not follow, or a body that is too large. The connection has to end.
+    /// - Throws: ``AMQPWireError``: a frame that may not follow, or a body that is too large. The connection has to
+    ///   end.
     public mutating func received(_ method: AMQPMethod) throws(AMQPWireError) -> Outcome {
         guard case .idle = self.state else {
-            throw AMQPWireError(.unexpectedFrame, "\(method.id) inside the content of another method", method: method.id)
+            throw AMQPWireError(
+                .unexpectedFrame, "\(method.id) inside the content of another method", method: method.id)
         }
         guard method.hasContent else { return .method(method) }
         self.state = .header(method)
@@ -58,9 +62,10 @@ public struct AMQPContentAssembler: Sendable {
             throw AMQPWireError(
                 .unexpectedFrame, "a content header of class \(header.classID) after \(method.id)", method: method.id)
         }
-        guard header.bodySize <= self.maximumBodySize else {
+        let maximum = min(self.maximumBodySize, UInt64(Int32.max))
+        guard header.bodySize <= maximum else {
             throw AMQPWireError(
-                .bodyTooLarge, "a body of \(header.bodySize) bytes, and at most \(self.maximumBodySize) are accepted",
+                .bodyTooLarge, "a body of \(header.bodySize) bytes, and at most \(maximum) are accepted",
                 method: method.id)
         }
         let content = Content(method: method, header: header, body: ByteBuffer())

@@ -8,6 +8,8 @@ public import NIOCore
 /// stream is out of step, and the connection has to end (specification 4.2.3).
 public struct AMQPFrameDecoder: Sendable {
     /// The largest frame accepted, payload and its eight further bytes together: what was negotiated as frame-max.
+    ///
+    /// Values above 2 GiB mean 2 GiB, the largest frame that a `ByteBuffer` is sure to hold along with what follows it.
     public var maximumFrameSize: UInt32
 
     private var buffer = ByteBuffer()
@@ -31,7 +33,7 @@ public struct AMQPFrameDecoder: Sendable {
         // Slices of the old buffer may be alive as bodies, so appending to it could copy all of it: the rest moves to a
         // buffer of its own, which is ours alone until a frame has been cut from it.
         if self.isShared {
-            let capacity = max(self.pendingFrameSize ?? 0, self.buffer.readableBytes + bytes.readableBytes)
+            let capacity = max(self.expectedSize, self.buffer.readableBytes + bytes.readableBytes)
             var fresh = ByteBufferAllocator().buffer(capacity: capacity)
             fresh.writeImmutableBuffer(self.buffer)
             self.buffer = fresh
@@ -57,14 +59,17 @@ public struct AMQPFrameDecoder: Sendable {
         }
     }
 
-    /// The size of the frame whose beginning is there, if its header is.
-    private var pendingFrameSize: Int? {
-        let at = self.buffer.readerIndex
-        guard let size = self.buffer.getInteger(at: at + 3, as: UInt32.self), size <= self.maximumFrameSize else {
-            return nil
-        }
-        return Int(size) + AMQPFrame.overhead
+    /// How many bytes to make room for: the frame whose beginning is there, if its header is.
+    private var expectedSize: Int {
+        guard let size = self.buffer.getInteger(at: self.buffer.readerIndex + 3, as: UInt32.self) else { return 0 }
+        // Without the bound an announcement alone, even one that will be refused, would allocate up to 4 GiB.
+        return min(Int(size) + AMQPFrame.overhead, Self.largestReservation)
     }
+
+    /// Frames larger than this grow with what arrives. The default frame-max, and RabbitMQ's.
+    private static let largestReservation = 131_072
+    /// What ``maximumFrameSize`` can mean at most.
+    private static let largestFrameSize = UInt32(Int32.max)
 
     private mutating func parse() throws(AMQPWireError) -> AMQPFrame? {
         guard let kind = self.buffer.getInteger(at: self.buffer.readerIndex, as: UInt8.self) else {
@@ -79,10 +84,11 @@ public struct AMQPFrameDecoder: Sendable {
         guard
             let (channel, size) = self.buffer.getMultipleIntegers(at: start + 1, as: (UInt16, UInt32).self)
         else { return nil }
-        guard UInt64(size) + UInt64(AMQPFrame.overhead) <= UInt64(self.maximumFrameSize) else {
+        let maximum = min(self.maximumFrameSize, Self.largestFrameSize)
+        guard UInt64(size) + UInt64(AMQPFrame.overhead) <= UInt64(maximum) else {
             throw AMQPWireError(
                 .frameTooLarge,
-                "a frame with \(size) bytes of payload, and frames hold at most \(self.maximumFrameSize) bytes in all")
+                "a frame with \(size) bytes of payload, and frames hold at most \(maximum) bytes in all")
         }
         if kind == AMQPFrame.Kind.heartbeat {
             guard size == 0 else { throw AMQPWireError(.malformedFrame, "a heartbeat frame with a payload") }
@@ -92,7 +98,7 @@ public struct AMQPFrameDecoder: Sendable {
         self.buffer.moveReaderIndex(forwardBy: 7)
         guard let payload = self.buffer.readSlice(length: Int(size)),
             let end = self.buffer.readInteger(as: UInt8.self)
-        else { return nil }  // cannot be: the length was checked
+        else { return nil } // cannot be: the length was checked
         guard end == AMQPFrame.end else {
             throw AMQPWireError(.malformedFrame, "a frame ends with 0x\(String(end, radix: 16)) instead of 0xce")
         }
@@ -123,7 +129,7 @@ public struct AMQPFrameDecoder: Sendable {
         if AMQPProtocolHeader.bytes.prefix(4).starts(with: head.prefix(4)) {
             guard head.count == 8 else { return nil }
             let version = head[5...].map(String.init).joined(separator: "-")
-            throw AMQPWireError(.protocolHeader, "the peer speaks AMQP \(version), not 0-9-1")
+            throw AMQPWireError(.protocolHeader, "the peer answered with the protocol header of AMQP \(version)")
         }
         throw AMQPWireError(.malformedFrame, "unknown frame type \(kind)")
     }

@@ -100,6 +100,7 @@ public struct AMQPOutput: Sendable {
 
     /// The same with a property list that is encoded already, such as one a broker passes on.
     ///
+    /// - Parameter properties: written as given; an empty buffer, which is no list, as a list without properties.
     /// - Throws: as ``append(_:properties:body:channel:)-(_,AMQPBasicProperties,_,_)``.
     public mutating func append(
         _ method: AMQPMethod, properties: ByteBuffer, body: ByteBuffer, channel: UInt16
@@ -108,7 +109,11 @@ public struct AMQPOutput: Sendable {
             try output.encode(method, channel: channel)
             try output.encodeHeader(bodySize: body.readableBytes, channel: channel, method: method.id) {
                 buffer throws(AMQPWireError) in
-                buffer.writeImmutableBuffer(properties)
+                if properties.readableBytes == 0 {
+                    buffer.writeInteger(UInt16(0))
+                } else {
+                    buffer.writeImmutableBuffer(properties)
+                }
             }
         }
         self.append(body: body, channel: channel)

@@ -25,12 +25,21 @@ struct AMQPReader {
         return AMQPMethodID(classID: classID, methodID: methodID)
     }
 
-    /// Specification 4.2.5.3. Bytes that are not UTF-8 are replaced: RabbitMQ does not check them, so a peer may send any.
+    /// Specification 4.2.5.3. Bytes that are not UTF-8 are replaced: RabbitMQ does not check them in methods with
+    /// content, in properties and in tables, so a peer may send any.
     mutating func readShortString() throws(AMQPWireError) -> String {
         guard let length = self.buffer.readInteger(as: UInt8.self),
             let string = self.buffer.readString(length: Int(length))
         else { throw Self.truncated("a short string") }
-        return string
+        // The replacement takes three bytes for one. A name that was read has to fit when it is passed on, or a
+        // publisher could send what no consumer can be sent.
+        guard string.utf8.count > Int(UInt8.max) else { return string }
+        var count = 0
+        let kept = string.unicodeScalars.prefix { scalar in
+            count += UTF8.width(scalar)
+            return count <= Int(UInt8.max)
+        }
+        return String(kept)
     }
 
     mutating func readLongString() throws(AMQPWireError) -> AMQPLongString {

@@ -66,7 +66,9 @@ enum SourceWriter {
         for (amqpClass, method) in all {
             lines.append("    case \(caseName(amqpClass, method))(\(typeName(amqpClass, method)))")
         }
-        lines += ["", "    /// The class and method number.", "    public var id: AMQPMethodID {", "        switch self {"]
+        lines += [
+            "", "    /// The class and method number.", "    public var id: AMQPMethodID {", "        switch self {",
+        ]
         for (amqpClass, method) in all {
             lines.append("        case .\(caseName(amqpClass, method)): .\(caseName(amqpClass, method))")
         }
@@ -96,8 +98,8 @@ enum SourceWriter {
         }
         lines += [
             "        default:", "            throw AMQPWireError(", "                .unknownMethod,",
-            "                \"unknown method: class \\(id.classID), method \\(id.methodID)\", method: id)", "        }",
-            "    }", "}", "",
+            "                \"unknown method: class \\(id.classID), method \\(id.methodID)\", method: id)",
+            "        }", "    }", "}", "",
         ]
         lines[0] += "\nimport NIOCore\n"
         return lines.joined(separator: "\n")
