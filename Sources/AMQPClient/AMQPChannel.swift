@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 public import AMQPWire
 import NIOConcurrencyHelpers
-import NIOCore
+package import NIOCore
 
 /// A channel of a connection: the place where messages are published and consumed, in order.
 ///
@@ -53,6 +53,14 @@ public final class AMQPChannel: Sendable {
         try await self.submit(message, exchange: exchange, routingKey: routingKey, mandatory: mandatory, confirm: nil)
     }
 
+    /// As ``publish(_:exchange:routingKey:mandatory:)``, but waits for room until `deadline` at most.
+    package func publish(
+        _ message: AMQPMessage, routingKey: String, mandatory: Bool, deadline: NIODeadline
+    ) async throws(AMQPError) {
+        try await self.submit(
+            message, exchange: "", routingKey: routingKey, mandatory: mandatory, confirm: nil, deadline: deadline)
+    }
+
     /// Publishes a message and returns when the broker has taken responsibility for it.
     ///
     /// The channel has to be in confirm mode: ``confirmSelect()``. A mandatory message without a message id is given one,
@@ -84,7 +92,8 @@ public final class AMQPChannel: Sendable {
     }
 
     private func submit(
-        _ message: AMQPMessage, exchange: String, routingKey: String, mandatory: Bool, confirm: PublishWaiter?
+        _ message: AMQPMessage, exchange: String, routingKey: String, mandatory: Bool, confirm: PublishWaiter?,
+        deadline: NIODeadline? = nil
     ) async throws(AMQPError) {
         let limit = self.connection.configuration.maximumMessageSize
         guard message.body.readableBytes <= limit else {
@@ -100,21 +109,22 @@ public final class AMQPChannel: Sendable {
         case .refused(let error): throw error
         case .full: break
         }
-        try await self.waitForRoom(publish)
+        try await self.waitForRoom(publish, until: deadline)
     }
 
-    private func waitForRoom(_ publish: PublishGate.Publish) async throws(AMQPError) {
+    private func waitForRoom(
+        _ publish: PublishGate.Publish, until deadline: NIODeadline?
+    ) async throws(AMQPError) {
         let gate = self.connection.gate
         let waiter = PublishWaiter(cancelled: .cancelled)
         let handle = gate.publishWhenThereIsRoom(publish, waiter: waiter)
-        let timeout = self.connection.configuration.publishTimeout
-        let deadline = self.connection.scheduler.schedule(after: timeout) {
+        let latest = deadline ?? .now() + TimeAmount(self.connection.configuration.publishTimeout)
+        let token = self.connection.scheduler.schedule(at: latest) {
             // Whoever takes it out of the queue decides: a message that was appended is not reported as timed out.
             guard gate.abandon(handle) else { return }
-            waiter.resolve(
-                .failure(AMQPError(.timedOut, "no room to publish within \(timeout): the broker takes nothing")))
+            waiter.resolve(.failure(AMQPError(.timedOut, "no room to publish in time: the broker takes nothing")))
         }
-        defer { self.connection.scheduler.cancel(deadline) }
+        defer { self.connection.scheduler.cancel(token) }
         do {
             try await waiter.value()
         } catch {

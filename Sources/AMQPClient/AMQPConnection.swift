@@ -392,6 +392,9 @@ public actor AMQPConnection {
         self.end(error)
     }
 
+    /// Ends the connection at once: what it was for cannot go on.
+    package func abandon(_ error: AMQPError) { self.end(error) }
+
     func violated(_ error: AMQPError) { self.protocolFailed(error) }
 
     /// Writes what cannot fail to encode.

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+import AMQPClient
+
+/// Everything that HareDo throws.
+public struct HareDoError: Error, Sendable, CustomStringConvertible {
+    /// What kind of failure it was. More may be added.
+    public struct Code: Hashable, Sendable, CustomStringConvertible {
+        private enum Name: String {
+            case noBroker, authenticationFailed, virtualHostRefused, notConnected, connectionLost, disconnected
+            case timedOut, cancelled, invalidArgument, noSuchService, remoteFailed, noReplyAddress, alreadyReplied
+            case alreadySettled, nameTaken, brokerRefused, nacked, outcomeUnknown, decodingFailed, serviceEnded
+        }
+        private let name: Name
+        private init(_ name: Name) { self.name = name }
+
+        /// Nobody answers where the broker should be.
+        public static let noBroker = Code(.noBroker)
+        /// The broker refused user or password.
+        public static let authenticationFailed = Code(.authenticationFailed)
+        /// The virtual host does not exist or may not be used.
+        public static let virtualHostRefused = Code(.virtualHostRefused)
+        /// The peer has not been connected, or not in time.
+        public static let notConnected = Code(.notConnected)
+        /// The connection to the broker was lost while something waited for it.
+        public static let connectionLost = Code(.connectionLost)
+        /// The peer was disconnected on purpose while something waited.
+        public static let disconnected = Code(.disconnected)
+        /// Something else than a call took longer than allowed. (A call that times out returns `nil`.)
+        public static let timedOut = Code(.timedOut)
+        /// The calling task was cancelled.
+        public static let cancelled = Code(.cancelled)
+        /// What was asked for cannot be sent. Nothing was.
+        public static let invalidArgument = Code(.invalidArgument)
+        /// Nobody listens on the address: there is no such queue.
+        public static let noSuchService = Code(.noSuchService)
+        /// The other side's handler failed: see ``HareDoError/remote``.
+        public static let remoteFailed = Code(.remoteFailed)
+        /// The message does not say where to reply to.
+        public static let noReplyAddress = Code(.noReplyAddress)
+        /// The message was replied to before.
+        public static let alreadyReplied = Code(.alreadyReplied)
+        /// The message was acknowledged or rejected before, or has nothing to acknowledge any more.
+        public static let alreadySettled = Code(.alreadySettled)
+        /// The name to listen on is taken.
+        public static let nameTaken = Code(.nameTaken)
+        /// The broker refused, for another reason that the message tells.
+        public static let brokerRefused = Code(.brokerRefused)
+        /// The broker took the message and then gave it up.
+        public static let nacked = Code(.nacked)
+        /// The connection ended before the broker confirmed: the message may or may not have arrived.
+        public static let outcomeUnknown = Code(.outcomeUnknown)
+        /// A body is not what was expected.
+        public static let decodingFailed = Code(.decodingFailed)
+        /// A service ended by itself: its queue is gone, or it was iterated twice at once.
+        public static let serviceEnded = Code(.serviceEnded)
+
+        public var description: String { self.name.rawValue }
+    }
+
+    /// How a handler in another peer failed.
+    public struct RemoteFailure: Hashable, Sendable {
+        /// For programs, such as `handler-failed` or what the service chose.
+        public var code: String
+        /// For people.
+        public var text: String
+
+        public init(code: String, text: String) {
+            self.code = code
+            self.text = text
+        }
+    }
+
+    public var code: Code
+    /// What went wrong, where, and what to do. Never contains bodies, passwords or header values.
+    public var message: String
+    /// Set for ``Code/remoteFailed``.
+    public var remote: RemoteFailure?
+    /// The error underneath, if there is one.
+    public var cause: (any Error)?
+
+    public init(_ code: Code, _ message: String, remote: RemoteFailure? = nil, cause: (any Error)? = nil) {
+        self.code = code
+        self.message = message
+        self.remote = remote
+        self.cause = cause
+    }
+
+    public var description: String { "\(self.code): \(self.message)" }
+}
+
+/// What a handler throws to tell the caller more than that it failed.
+///
+/// Any other error reaches the caller as `handler-failed` without its text: internals stay where they are.
+public struct ServiceError: Error, Hashable, Sendable {
+    /// For programs: the caller finds it in ``HareDoError/RemoteFailure/code``.
+    public var code: String
+    /// For people.
+    public var text: String
+
+    public init(_ code: String, _ text: String) {
+        self.code = code
+        self.text = text
+    }
+}
+
+extension HareDoError {
+    static let cancelled = HareDoError(.cancelled, "the task was cancelled")
+    static let disconnected = HareDoError(.disconnected, "the peer was disconnected")
+
+    static func remote(_ failure: RemoteFailure) -> HareDoError {
+        HareDoError(.remoteFailed, "the service failed with \(failure.code): \(failure.text)", remote: failure)
+    }
+
+    static func noSuchService(_ address: String) -> HareDoError {
+        HareDoError(.noSuchService, "nobody listens on '\(address)': there is no such queue")
+    }
+
+    /// What an error of the client means to somebody who does not know AMQP.
+    init(_ error: AMQPError) {
+        switch error.code {
+        case .connectFailed:
+            self.init(
+                .noBroker,
+                "\(error.message). Is RabbitMQ running there? Without one, try the embedded broker: "
+                    + "`haredo broker`, or Peer.Configuration.embedded", cause: error)
+        case .connectTimedOut: self.init(.noBroker, error.message, cause: error)
+        case .authenticationFailed: self.init(.authenticationFailed, error.message, cause: error)
+        case .virtualHostRefused: self.init(.virtualHostRefused, error.message, cause: error)
+        case .connectionClosed where error.origin == .local: self.init(.disconnected, error.message, cause: error)
+        case .connectionClosed: self.init(.connectionLost, error.message, cause: error)
+        case .protocolViolation: self.init(.connectionLost, error.message, cause: error)
+        case .channelClosed, .returned: self.init(.brokerRefused, error.message, cause: error)
+        case .consumerCancelled: self.init(.serviceEnded, error.message, cause: error)
+        case .timedOut: self.init(.timedOut, error.message, cause: error)
+        case .cancelled: self = .cancelled
+        case .nacked: self.init(.nacked, error.message, cause: error)
+        case .outcomeUnknown: self.init(.outcomeUnknown, error.message, cause: error)
+        case .alreadySettled: self.init(.alreadySettled, error.message, cause: error)
+        default: self.init(.invalidArgument, error.message, cause: error)
+        }
+    }
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+import AMQPClient
+import NIOConcurrencyHelpers
+import NIOCore
+
+/// What a connected peer works with: one connection and its channels.
+///
+/// Sending, calling and receiving have a channel each, so that a refused message of one kind does not end the others.
+struct PeerLink: Sendable {
+    let connection: AMQPConnection
+    let inbox: AMQPChannel
+    let sending: AMQPChannel
+    let calling: AMQPChannel
+    /// Where replies to calls go: direct reply-to, or the inbox where a broker lacks it.
+    let callReplyTo: String
+    /// The verified sender of what goes out.
+    let user: String?
+}
+
+/// Where a peer is between connecting and disconnecting. May be read from any thread.
+final class LinkState: Sendable {
+    enum State: Sendable {
+        case idle
+        case connecting
+        case connected(PeerLink)
+        case ended(HareDoError)
+    }
+    private struct Guarded: Sendable {
+        var state = State.idle
+        var waiters: [UInt64: Waiter<PeerLink, HareDoError>] = [:]
+        var lastWaiter: UInt64 = 0
+    }
+    private let guarded = NIOLockedValueBox(Guarded())
+
+    var state: State { self.guarded.withLockedValue { $0.state } }
+
+    /// Changes the state and tells those who wait for a connection.
+    func set(_ state: State) {
+        let waiters = self.guarded.withLockedValue { guarded -> [Waiter<PeerLink, HareDoError>] in
+            guarded.state = state
+            if case .connecting = state { return [] }
+            let waiters = Array(guarded.waiters.values)
+            guarded.waiters.removeAll()
+            return waiters
+        }
+        for waiter in waiters {
+            switch state {
+            case .connected(let link): waiter.resolve(.success(link))
+            case .ended(let error): waiter.resolve(.failure(error))
+            case .idle, .connecting: waiter.resolve(.failure(Self.notConnected))
+            }
+        }
+    }
+
+    static let notConnected = HareDoError(.notConnected, "the peer is not connected: call connect() first")
+
+    /// The link, if necessary after waiting for a connection that is being made.
+    func link(until deadline: NIODeadline, _ scheduler: DeadlineScheduler) async throws(HareDoError) -> PeerLink {
+        let waiter = Waiter<PeerLink, HareDoError>(cancelled: .cancelled)
+        let (state, id) = self.guarded.withLockedValue { guarded -> (State, UInt64) in
+            if case .connecting = guarded.state {
+                guarded.lastWaiter += 1
+                guarded.waiters[guarded.lastWaiter] = waiter
+            }
+            return (guarded.state, guarded.lastWaiter)
+        }
+        switch state {
+        case .connected(let link): return link
+        case .ended(let error): throw error
+        case .idle: throw Self.notConnected
+        case .connecting: break
+        }
+        let token = scheduler.schedule(at: deadline) {
+            waiter.resolve(.failure(HareDoError(.notConnected, "the peer was not connected in time")))
+        }
+        defer {
+            scheduler.cancel(token)
+            _ = self.guarded.withLockedValue { $0.waiters.removeValue(forKey: id) }
+        }
+        return try await waiter.value()
+    }
+}

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+import AMQPClient
+import AMQPWire
+import NIOConcurrencyHelpers
+import NIOCore
+
+#if canImport(FoundationEssentials)
+import FoundationEssentials
+#else
+import Foundation
+#endif
+
+/// A message that arrived.
+public struct Message: Sendable {
+    let storage: MessageStorage
+
+    /// The sender's name for the message; a reply carries it as its ``correlationID``.
+    public var id: MessageID? { self.storage.properties.messageID.map(MessageID.init) }
+    /// Of which message this is the reply.
+    public var correlationID: MessageID? { self.storage.properties.correlationID.map(MessageID.init) }
+    /// Where a reply would go; `nil` if the sender wants none.
+    public var replyTo: String? { self.storage.replyTo }
+    /// The queue the message came through.
+    public var address: String { self.storage.delivery.routingKey }
+    public var headers: Headers { self.storage.properties.headers.map(Headers.init) ?? [:] }
+    public var data: Bytes { self.storage.data }
+    /// The body as text, or `nil` if it is not UTF-8.
+    public var text: String? { self.storage.data.text }
+    /// MIME type of the body, if the sender told.
+    public var contentType: String? { self.storage.properties.contentType }
+    /// The sender's login name, which the broker verified; `nil` if the sender did not give it.
+    public var verifiedSender: String? { self.storage.properties.userID }
+    /// Whether the message was delivered before, to this or another instance.
+    public var redelivered: Bool { self.storage.delivery.redelivered }
+    /// Which attempt at handling the message this is, from 1.
+    public var attempt: Int {
+        max(1, Int(clamping: self.storage.properties.headers?[WireHeaders.attempt]?.integer ?? 1))
+    }
+    /// Until when the caller waits; `nil` if nobody does.
+    public var deadline: ContinuousClock.Instant? { self.storage.deadline }
+    /// How the handler failed whose reply this is; `nil` for a reply that brings a result, and for any other message.
+    public var failure: HareDoError.RemoteFailure? { WireHeaders.failure(in: self.storage.properties.headers) }
+
+    /// The body, decoded from JSON.
+    ///
+    /// - Throws: ``HareDoError/Code/decodingFailed``, naming the field and the type. A handler that lets it through
+    ///   answers the caller with `bad-request`.
+    public func decode<T: Decodable>(_ type: T.Type = T.self) throws(HareDoError) -> T {
+        try JSONBody.decode(type, from: self.data)
+    }
+
+    // MARK: - Answering
+
+    /// Replies, and then acknowledges the message: both go out in this order.
+    ///
+    /// - Throws: ``HareDoError``: `noReplyAddress` if the sender wants no reply, `alreadyReplied`, `invalidArgument` (then
+    ///   another reply may be tried), or why the connection could not take it.
+    public func reply(_ data: some MessageBody = .empty, headers: Headers = [:]) async throws(HareDoError) {
+        try await self.storage.reply(Reply(data, headers: headers))
+    }
+
+    /// Replies with a value as JSON, and then acknowledges the message.
+    ///
+    /// - Throws: as ``reply(_:headers:)``, and `invalidArgument` if the value cannot be encoded.
+    public func reply(encoding value: some Encodable, headers: Headers = [:]) async throws(HareDoError) {
+        try await self.storage.reply(try Reply(encoding: value, headers: headers))
+    }
+
+    /// Replies with what a handler made.
+    ///
+    /// - Throws: as ``reply(_:headers:)``.
+    public func reply(_ reply: Reply) async throws(HareDoError) {
+        try await self.storage.reply(reply)
+    }
+
+    /// Tells the broker that the message is dealt with. After a reply it is, so that this does nothing; the same for
+    /// messages from ``Peer/receive(timeout:)``, which need no acknowledgement.
+    ///
+    /// - Throws: ``HareDoError/Code/alreadySettled`` if it was acknowledged or rejected before, or the service has ended.
+    public func ack() throws(HareDoError) { try self.storage.settle(.ack) }
+
+    /// Refuses the message.
+    ///
+    /// - Parameter requeue: back to the queue, for this or another instance; otherwise it is dropped.
+    /// - Throws: as ``ack()``; after a reply too.
+    public func reject(requeue: Bool = false) throws(HareDoError) {
+        try self.storage.settle(requeue ? .requeue : .drop)
+    }
+}
+
+/// What is behind a ``Message``: it is copied by reference, and remembers whether it was answered.
+final class MessageStorage: Sendable {
+    enum Settlement {
+        case ack
+        case requeue
+        case drop
+    }
+    private enum State {
+        case open
+        case replying
+        case replied
+        case settled
+    }
+
+    let delivery: AMQPDelivery
+    let data: Bytes
+    let deadline: ContinuousClock.Instant?
+    private let needsAcknowledgement: Bool
+    private let responder: Responder
+    private let state = NIOLockedValueBox(State.open)
+    private let onSettled: (@Sendable () -> Void)?
+
+    /// Where replies go out, and under which name.
+    struct Responder: Sendable {
+        var channel: AMQPChannel
+        var user: String?
+    }
+
+    var properties: AMQPBasicProperties { self.delivery.properties }
+    var replyTo: String? {
+        guard let address = self.delivery.properties.replyTo, !address.isEmpty else { return nil }
+        return address
+    }
+
+    /// - Parameters:
+    ///   - keeps: whether the message may be kept for long, so that it must not hold on to a shared buffer.
+    ///   - onSettled: called once, when the message is acknowledged or refused.
+    init(
+        _ delivery: AMQPDelivery, needsAcknowledgement: Bool, responder: Responder, keeps: Bool,
+        onSettled: (@Sendable () -> Void)? = nil
+    ) {
+        self.delivery = delivery
+        self.data = keeps ? Bytes(delivery.body).compacted() : Bytes(delivery.body)
+        self.needsAcknowledgement = needsAcknowledgement
+        self.responder = responder
+        self.onSettled = onSettled
+        if let headers = delivery.properties.headers, headers[WireHeaders.remaining] != nil,
+            let left = TimeLeft.onArrival(headers, now: Int64(Date().timeIntervalSince1970 * 1000))
+        {
+            self.deadline = .now + .milliseconds(left)
+        } else {
+            self.deadline = nil
+        }
+    }
+
+    var isSettled: Bool {
+        self.state.withLockedValue { state in
+            switch state {
+            case .open, .replying: false
+            case .replied, .settled: true
+            }
+        }
+    }
+
+    func reply(_ reply: Reply) async throws(HareDoError) {
+        guard let address = self.replyTo else {
+            throw HareDoError(
+                .noReplyAddress, "the message has no reply-to address: its sender does not wait for a reply")
+        }
+        let refusal = self.state.withLockedValue { state -> HareDoError? in
+            switch state {
+            case .open:
+                state = .replying
+                return nil
+            case .replying, .replied: return HareDoError(.alreadyReplied, "the message was replied to before")
+            case .settled:
+                return HareDoError(.alreadySettled, "the message was acknowledged or rejected before: no reply goes out")
+            }
+        }
+        if let refusal { throw refusal }
+        do {
+            try await self.responder.channel.publish(
+                reply.message(to: self.properties, user: self.responder.user), routingKey: address)
+        } catch {
+            self.state.withLockedValue { $0 = .open }
+            throw HareDoError(error)
+        }
+        self.state.withLockedValue { $0 = .replied }
+        if self.needsAcknowledgement {
+            // Refused only if the channel has ended: then the broker gives the message to another instance, as promised.
+            try? self.delivery.ack()
+        }
+        self.onSettled?()
+    }
+
+    func settle(_ settlement: Settlement) throws(HareDoError) {
+        enum Verdict {
+            case settle
+            case ignore
+            case refuse
+        }
+        let verdict = self.state.withLockedValue { state -> Verdict in
+            switch state {
+            case .open:
+                state = .settled
+                return .settle
+            case .replied:
+                if case .ack = settlement { return .ignore }
+                return .refuse
+            case .replying, .settled: return .refuse
+            }
+        }
+        switch verdict {
+        case .ignore: return
+        case .refuse:
+            throw HareDoError(.alreadySettled, "the message was replied to, acknowledged or rejected before")
+        case .settle: break
+        }
+        defer { self.onSettled?() }
+        guard self.needsAcknowledgement else { return }
+        do {
+            switch settlement {
+            case .ack: try self.delivery.ack()
+            case .requeue: try self.delivery.nack(requeue: true)
+            case .drop: try self.delivery.reject(requeue: false)
+            }
+        } catch {
+            throw HareDoError(error)
+        }
+    }
+
+    /// Settles the message if nobody did.
+    func settleIfOpen(_ settlement: Settlement) {
+        guard !self.isSettled else { return }
+        // Refused only if it was settled in this moment, or its channel ended.
+        try? self.settle(settlement)
+    }
+}

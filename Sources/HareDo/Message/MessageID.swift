@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Identifies a message: what ``Peer/send(_:headers:data:wantsReply:confirm:)`` returns and
+/// ``Peer/receive(id:timeout:)`` asks for.
+public struct MessageID: Hashable, Sendable, CustomStringConvertible, ExpressibleByStringLiteral {
+    public let rawValue: String
+    public init(_ rawValue: String) { self.rawValue = rawValue }
+    public init(stringLiteral value: String) { self.rawValue = value }
+    public var description: String { self.rawValue }
+}
+
+/// Makes the ids of one peer, and tells them from those of others without remembering any.
+///
+/// An id is a letter for what made it, a counter, and a keyed hash of both: none can be guessed from another, making one
+/// takes no system call, and whether an id is ours follows from the key alone.
+struct MessageIDs {
+    enum Kind: UInt8 {
+        case call = 0x63  // c
+        case send = 0x73  // s
+    }
+
+    private let hash: SipHash
+    private var counter: UInt64 = 0
+
+    init(key: (UInt64, UInt64) = (.random(in: 0 ... .max), .random(in: 0 ... .max))) {
+        self.hash = SipHash(key: key)
+    }
+
+    mutating func next(_ kind: Kind) -> MessageID {
+        self.counter += 1
+        return self.id(kind, self.counter)
+    }
+
+    /// What made the id, or `nil` if it was not this peer.
+    func kind(of id: String) -> Kind? {
+        let bytes = Array(id.utf8)
+        guard bytes.count == 33, let kind = Kind(rawValue: bytes[0]),
+            let counter = UInt64(String(decoding: bytes[1..<17], as: UTF8.self), radix: 16), counter <= self.counter
+        else { return nil }
+        return self.id(kind, counter).rawValue == id ? kind : nil
+    }
+
+    private func id(_ kind: Kind, _ counter: UInt64) -> MessageID {
+        let hash = self.hash(UInt64(kind.rawValue), counter)
+        return MessageID(
+            String(unsafeUninitializedCapacity: 33) { bytes in
+                bytes[0] = kind.rawValue
+                Self.writeHex(counter, to: bytes, at: 1)
+                Self.writeHex(hash, to: bytes, at: 17)
+                return 33
+            })
+    }
+
+    private static func writeHex(_ value: UInt64, to bytes: UnsafeMutableBufferPointer<UInt8>, at start: Int) {
+        for position in 0..<16 {
+            let digit = UInt8(truncatingIfNeeded: value >> UInt64(60 - 4 * position)) & 0xf
+            bytes[start + position] = digit < 10 ? 0x30 + digit : 0x57 + digit
+        }
+    }
+}

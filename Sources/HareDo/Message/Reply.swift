@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+import AMQPClient
+import AMQPWire
+
+/// What a handler answers with. A string literal is one, too.
+public struct Reply: Sendable, Hashable, ExpressibleByStringLiteral, ExpressibleByStringInterpolation {
+    public var data: Bytes
+    public var headers: Headers
+    /// MIME type of ``data``.
+    public var contentType: String?
+
+    public init<Body: MessageBody>(_ data: Body = .empty, headers: Headers = [:]) {
+        self.data = data.messageBytes
+        self.headers = headers
+        self.contentType = Body.contentType
+    }
+
+    /// A value as JSON.
+    ///
+    /// - Throws: ``HareDoError/Code/invalidArgument`` if the value cannot be encoded.
+    public init(encoding value: some Encodable, headers: Headers = [:]) throws(HareDoError) {
+        self.init(try JSONBody.encode(value), headers: headers)
+        self.contentType = JSONBody.contentType
+    }
+
+    public init(stringLiteral text: String) { self.init(text) }
+
+    /// The error that a handler ended with, as its caller is told.
+    init(failure: HareDoError.RemoteFailure) {
+        self.init(
+            Bytes(),
+            headers: [
+                WireHeaders.errorCode: .string(failure.code), WireHeaders.errorText: .string(failure.text),
+            ])
+    }
+
+    /// As it goes out in answer to a message with the given properties.
+    func message(to request: AMQPBasicProperties, user: String?) -> AMQPMessage {
+        // Services in other languages correlate by what the request called itself: by its message id, or else by its
+        // correlation id.
+        let id = request.messageID ?? request.correlationID
+        var properties = AMQPBasicProperties()
+        properties.correlationID = id
+        properties.messageID = id
+        properties.contentType = self.contentType
+        properties.userID = user
+        if !self.headers.isEmpty { properties.headers = self.headers.amqpTable }
+        return AMQPMessage(self.data.buffer, properties: properties)
+    }
+}

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+import AMQPClient
+import AMQPWire
+import NIOCore
+
+#if canImport(FoundationEssentials)
+import FoundationEssentials
+#else
+import Foundation
+#endif
+
+/// Sending and calling. None of it hops to the peer's event loop.
+extension Peer {
+    /// Sends a message. Never waits for an answer: that can be asked for with ``receive(id:timeout:)``.
+    ///
+    /// Returns when the message is accepted for writing, which suspends only while the broker takes nothing. A message to
+    /// an address where nobody listens comes back, and is logged and counted (``Statistics/returnedMessages``).
+    ///
+    /// - Parameters:
+    ///   - address: the name that a service listens on, or another peer's ``address``. At most 255 bytes.
+    ///   - wantsReply: whether the receiver is told where to reply to.
+    ///   - confirm: waits until the broker has the message in its queue.
+    /// - Returns: the message's id.
+    /// - Throws: ``HareDoError``: `invalidArgument` (nothing was sent), `notConnected`, `connectionLost`, `disconnected`,
+    ///   `timedOut` or `cancelled`; with `confirm` also `noSuchService`, `nacked` or `outcomeUnknown`.
+    @discardableResult
+    public nonisolated func send<Body: MessageBody>(
+        _ address: String, headers: Headers = [:], data: Body = .empty, wantsReply: Bool = true, confirm: Bool = false
+    ) async throws(HareDoError) -> MessageID {
+        try await self.send(
+            address, headers: headers, bytes: data.messageBytes, contentType: Body.contentType, wantsReply: wantsReply,
+            mandatory: true, confirm: confirm)
+    }
+
+    /// Sends a value as JSON. Otherwise as ``send(_:headers:data:wantsReply:confirm:)``.
+    @discardableResult
+    public nonisolated func send(
+        _ address: String, headers: Headers = [:], encoding value: some Encodable, wantsReply: Bool = true,
+        confirm: Bool = false
+    ) async throws(HareDoError) -> MessageID {
+        try await self.send(
+            address, headers: headers, bytes: try JSONBody.encode(value), contentType: JSONBody.contentType,
+            wantsReply: wantsReply, mandatory: true, confirm: confirm)
+    }
+
+    /// Sends an event: whoever listens gets it, no reply is wanted, and that nobody listens is no concern.
+    ///
+    /// - Throws: as ``send(_:headers:data:wantsReply:confirm:)``.
+    public nonisolated func emit<Body: MessageBody>(
+        _ address: String, headers: Headers = [:], data: Body = .empty
+    ) async throws(HareDoError) {
+        _ = try await self.send(
+            address, headers: headers, bytes: data.messageBytes, contentType: Body.contentType, wantsReply: false,
+            mandatory: false, confirm: false)
+    }
+
+    private nonisolated func send(
+        _ address: String, headers: Headers, bytes: Bytes, contentType: String?, wantsReply: Bool, mandatory: Bool,
+        confirm: Bool
+    ) async throws(HareDoError) -> MessageID {
+        try Self.check(address)
+        let link = try await self.linkState.link(until: .now() + TimeAmount(self.timeout), self.scheduler)
+        let id = self.calls.nextID(.send)
+        var properties = Self.properties(id, contentType: contentType, user: link.user)
+        properties.deliveryMode = AMQPBasicProperties.persistent
+        if wantsReply { properties.replyTo = self.address }
+        if !headers.isEmpty { properties.headers = headers.amqpTable }
+        let message = AMQPMessage(bytes.buffer, properties: properties)
+        guard confirm else {
+            do {
+                try await link.sending.publish(message, routingKey: address, mandatory: mandatory)
+            } catch {
+                throw HareDoError(error)
+            }
+            return id
+        }
+        let channel = try await self.confirmingChannel(link)
+        do {
+            try await channel.publishConfirmed(message, routingKey: address, mandatory: mandatory)
+        } catch where error.code == .returned {
+            throw .noSuchService(address)
+        } catch {
+            throw HareDoError(error)
+        }
+        return id
+    }
+
+    /// Sends a request and waits for the reply to it.
+    ///
+    /// It cannot hang: it ends with the reply, with `nil` at its deadline, or at once with an error. A reply that comes
+    /// later is counted (``Statistics/lateReplies``) and discarded. Many calls may be under way at once.
+    ///
+    /// - Parameters:
+    ///   - address: the name that a service listens on. At most 255 bytes.
+    ///   - timeout: counts from now, and covers everything; `nil` for the peer's ``timeout``.
+    /// - Returns: the reply, or `nil` if none came in time.
+    /// - Throws: ``HareDoError``: `noSuchService`, `remoteFailed` if the other side's handler failed, `invalidArgument`
+    ///   (nothing was sent), `notConnected`, `connectionLost`, `disconnected` or `cancelled`.
+    public nonisolated func call<Body: MessageBody>(
+        _ address: String, headers: Headers = [:], data: Body = .empty, timeout: Duration? = nil
+    ) async throws(HareDoError) -> Message? {
+        try await self.call(
+            address, headers: headers, bytes: data.messageBytes, contentType: Body.contentType,
+            timeout: timeout ?? self.timeout)
+    }
+
+    /// Sends a value as JSON and decodes the reply from JSON. Otherwise as ``call(_:headers:data:timeout:)``.
+    ///
+    /// - Throws: as there; a call that times out throws `timedOut`, and a reply that is not an `Output` `decodingFailed`.
+    public nonisolated func call<Output: Decodable & Sendable>(
+        _ address: String, headers: Headers = [:], encoding value: some Encodable & Sendable, as type: Output.Type,
+        timeout: Duration? = nil
+    ) async throws(HareDoError) -> Output {
+        let timeout = timeout ?? self.timeout
+        let reply = try await self.call(
+            address, headers: headers, bytes: try JSONBody.encode(value), contentType: JSONBody.contentType,
+            timeout: timeout)
+        guard let reply else { throw HareDoError(.timedOut, "no reply from '\(address)' within \(timeout)") }
+        return try reply.decode(type)
+    }
+
+    private nonisolated func call(
+        _ address: String, headers: Headers, bytes: Bytes, contentType: String?, timeout: Duration
+    ) async throws(HareDoError) -> Message? {
+        try Self.check(address)
+        let deadline = NIODeadline.now() + TimeAmount(timeout)
+        let link = try await self.linkState.link(until: deadline, self.scheduler)
+        let left = max((deadline - .now()).nanoseconds, 0) / 1_000_000
+        let waiter = CallWaiter(cancelled: .cancelled)
+        let id = try self.calls.begin(waiter)
+        let scheduled = self.scheduler.schedule(at: deadline) { waiter.resolve(.success(nil)) }
+        defer {
+            self.scheduler.cancel(scheduled)
+            self.calls.end(id)
+        }
+        var properties = Self.properties(id, contentType: contentType, user: link.user)
+        properties.deliveryMode = AMQPBasicProperties.transient
+        properties.replyTo = link.callReplyTo
+        // A request that nobody waits for any more leaves its queue.
+        properties.expiration = String(left)
+        var table = headers.amqpTable
+        table[WireHeaders.remaining] = .int64(left)
+        table[WireHeaders.deadline] = .int64(Int64(Date().timeIntervalSince1970 * 1000) + left)
+        properties.headers = table
+        do {
+            try await link.calling.publish(
+                AMQPMessage(bytes.buffer, properties: properties), routingKey: address, mandatory: true,
+                deadline: deadline)
+        } catch where error.code == .timedOut {
+            return nil
+        } catch {
+            throw HareDoError(error)
+        }
+        return try await waiter.value()
+    }
+
+    /// Replies to a message, wherever it came from. The same as `message.reply`.
+    ///
+    /// - Throws: as ``Message/reply(_:headers:)``.
+    public nonisolated func reply<Body: MessageBody>(
+        to message: Message, data: Body = .empty, headers: Headers = [:]
+    ) async throws(HareDoError) {
+        try await message.reply(data, headers: headers)
+    }
+
+    // MARK: - Parts
+
+    private static func check(_ address: String) throws(HareDoError) {
+        guard !address.isEmpty else { throw HareDoError(.invalidArgument, "the address is empty: where to?") }
+        guard address.utf8.count <= 255 else {
+            throw HareDoError(
+                .invalidArgument, "the address has \(address.utf8.count) bytes, and AMQP allows a queue name 255")
+        }
+    }
+
+    private static func properties(
+        _ id: MessageID, contentType: String?, user: String?
+    ) -> AMQPBasicProperties {
+        var properties = AMQPBasicProperties()
+        properties.messageID = id.rawValue
+        // The same again: services in other languages echo this one.
+        properties.correlationID = id.rawValue
+        properties.contentType = contentType
+        properties.userID = user
+        return properties
+    }
+}

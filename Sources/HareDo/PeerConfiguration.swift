@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+import AMQPClient
+public import Logging
+
+#if canImport(FoundationEssentials)
+import FoundationEssentials
+#else
+import Foundation
+#endif
+
+extension Peer {
+    /// Which broker a peer talks through, and the bounds of what waits.
+    public struct Configuration: Sendable, ExpressibleByStringLiteral {
+        enum Broker: Hashable, Sendable {
+            case environment
+            case embedded
+            case url(String)
+            case explicit(host: String, port: Int, user: String, password: String, virtualHost: String)
+        }
+        var broker: Broker
+
+        /// Bounds ``Peer/connect()``. Default 10 s.
+        public var connectTimeout: Duration = .seconds(10)
+        /// Interval of the heartbeats offered to the broker, in whole seconds; zero for none. Default 60 s.
+        public var heartbeat: Duration = .seconds(60)
+        /// Largest body sent, in bytes. Default 16 MiB, RabbitMQ's own limit.
+        public var maximumMessageSize = 16 << 20
+        /// Most messages kept for ``Peer/receive(timeout:)``; then the oldest is dropped. Default 10,000.
+        public var inboxCount = 10_000
+        /// Most bytes kept for ``Peer/receive(timeout:)``; then the oldest message is dropped. Default 64 MiB.
+        public var inboxBytes = 64 << 20
+        /// Where to log. Default: the label `haredo`, with whatever swift-log was set up with.
+        public var logger: Logger?
+
+        init(_ broker: Broker) { self.broker = broker }
+
+        /// What `HAREDO_BROKER` says: an `amqp://` URL, or `embedded`. If it is not set, RabbitMQ on this machine:
+        /// `amqp://guest:guest@localhost:5672`.
+        public static var environment: Configuration { Configuration(.environment) }
+
+        /// A broker in this process, for programs that need no other. All peers of the process share it; it starts with
+        /// the first one that connects and ends with the last.
+        public static var embedded: Configuration { Configuration(.embedded) }
+
+        /// An `amqp://user:password@host:port/vhost` URL, or `embedded`. A mistake in it is thrown by ``Peer/connect()``.
+        public static func url(_ url: String) -> Configuration {
+            Configuration(url == "embedded" ? .embedded : .url(url))
+        }
+
+        public init(stringLiteral url: String) { self = .url(url) }
+
+        /// A broker by its parts.
+        public init(
+            host: String = "localhost", port: Int = 5672, user: String = "guest", password: String = "guest",
+            virtualHost: String = "/"
+        ) {
+            self.broker = .explicit(host: host, port: port, user: user, password: password, virtualHost: virtualHost)
+        }
+
+        /// The broker's address for the client, or `nil` for the embedded one.
+        func resolved() throws(HareDoError) -> AMQPConfiguration? {
+            switch self.broker {
+            case .embedded: return nil
+            case .environment:
+                let url = ProcessInfo.processInfo.environment["HAREDO_BROKER"] ?? ""
+                guard url != "embedded" else { return nil }
+                return try Self.parse(url.isEmpty ? "amqp://guest:guest@localhost:5672" : url)
+            case .url(let url): return try Self.parse(url)
+            case .explicit(let host, let port, let user, let password, let virtualHost):
+                return AMQPConfiguration(
+                    host: host, port: port, user: user, password: password, virtualHost: virtualHost)
+            }
+        }
+
+        private static func parse(_ url: String) throws(HareDoError) -> AMQPConfiguration {
+            do {
+                return try AMQPConfiguration(uri: url)
+            } catch {
+                throw HareDoError(error)
+            }
+        }
+    }
+}
