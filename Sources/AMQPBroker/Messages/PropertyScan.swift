@@ -10,7 +10,8 @@ struct PropertyScan: Hashable {
     /// Milliseconds, as the publisher spelled them.
     var expiration: String?
     var userID: String?
-    /// Where the value of `reply-to` stands, if it asks for direct reply-to: its length octet and 21 bytes.
+    /// Where the value of `reply-to` stands, if it asks for direct reply-to: its length octet and 21 bytes. Counted from the
+    /// beginning of the list, for the list may move to another buffer.
     var directReplyTo: Range<Int>?
     /// Whether the headers hold `CC` or `BCC` (RabbitMQ's sender-selected distribution).
     var hasCopies = false
@@ -41,7 +42,7 @@ struct PropertyScan: Hashable {
             let start = walk.index
             let bytes = try walk.readShortBytes()
             if bytes.count == Self.directReplyBytes.count, bytes.elementsEqual(Self.directReplyBytes) {
-                self.directReplyTo = start..<walk.index
+                self.directReplyTo = (start - properties.readerIndex)..<(walk.index - properties.readerIndex)
             }
         }
         if flags & 1 << 8 != 0 { self.expiration = String(decoding: try walk.readShortBytes(), as: UTF8.self) }
@@ -57,9 +58,9 @@ struct PropertyScan: Hashable {
     /// The list with another `reply-to`, everything else byte for byte.
     func replacingDirectReplyTo(in properties: ByteBuffer, with address: String) -> ByteBuffer {
         guard let range = self.directReplyTo, let length = UInt8(exactly: address.utf8.count),
-            let head = properties.getSlice(
-                at: properties.readerIndex, length: range.lowerBound - properties.readerIndex),
-            let rest = properties.getSlice(at: range.upperBound, length: properties.writerIndex - range.upperBound)
+            let head = properties.getSlice(at: properties.readerIndex, length: range.lowerBound),
+            let rest = properties.getSlice(
+                at: properties.readerIndex + range.upperBound, length: properties.readableBytes - range.upperBound)
         else { return properties }
         var result = ByteBufferAllocator().buffer(capacity: properties.readableBytes + address.utf8.count)
         result.writeImmutableBuffer(head)
