@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+import AMQPWire
+
+/// The server's side of opening a connection (specification 2.2.4): start, tune, open. A value without I/O.
+struct Handshake {
+    struct Parameters {
+        var users: [String: String]
+        var virtualHosts: Set<String>
+        var channelMax: UInt16
+        var frameMax: UInt32
+        /// Seconds.
+        var heartbeat: UInt16
+        /// Whether the client's address is this machine's: `guest` may come from nowhere else.
+        var isLocal: Bool
+    }
+
+    /// What client and server agreed on.
+    struct Session: Hashable, Sendable {
+        var user = ""
+        var virtualHost = ""
+        var channelMax: UInt16 = 0
+        var frameMax: UInt32 = 0
+        /// Seconds; 0 is none.
+        var heartbeat: UInt16 = 0
+        /// `consumer_cancel_notify` of the client.
+        var notifiesCancel = false
+        /// What the client calls its connection.
+        var connectionName: String?
+    }
+
+    enum Action {
+        case send(AMQPMethod)
+        /// Tuned: from here on frames may be as large, and heartbeats as far apart, as the session says.
+        case tuned(Session)
+        /// Answer with open-ok.
+        case opened(Session)
+        /// Say why, and close.
+        case refuse(BrokerException)
+        /// Close without a word: the client would not understand.
+        case hangUp
+    }
+
+    private enum State {
+        case awaitingStartOk
+        case awaitingTuneOk
+        case awaitingOpen
+        case done
+    }
+
+    private let parameters: Parameters
+    private var state = State.awaitingStartOk
+    private var session = Session()
+
+    init(_ parameters: Parameters) { self.parameters = parameters }
+
+    /// The first method on a connection.
+    static var start: AMQPMethod {
+        .connectionStart(
+            .init(
+                versionMajor: 0, versionMinor: 9,
+                serverProperties: [
+                    "capabilities": [
+                        "publisher_confirms": true, "exchange_exchange_bindings": true, "basic.nack": true,
+                        "consumer_cancel_notify": true, "connection.blocked": true, "consumer_priorities": true,
+                        "authentication_failure_close": true, "per_consumer_qos": true, "direct_reply_to": true,
+                    ],
+                    "product": "HareDo", "version": "4.3.0", "platform": "Swift",
+                    "information": "An embedded broker that behaves like RabbitMQ",
+                ], mechanisms: "PLAIN", locales: "en_US"))
+    }
+
+    mutating func received(_ method: AMQPMethod) -> Action {
+        switch (self.state, method) {
+        case (.awaitingStartOk, .connectionStartOk(let ok)): return self.authenticate(ok)
+        case (.awaitingTuneOk, .connectionTuneOk(let ok)):
+            do {
+                try self.tune(ok)
+            } catch {
+                return .refuse(error)
+            }
+            self.state = .awaitingOpen
+            return .tuned(self.session)
+        case (.awaitingOpen, .connectionOpen(let open)):
+            guard self.parameters.virtualHosts.contains(open.virtualHost) else {
+                var error = BrokerException.notAllowed("vhost \(open.virtualHost) not found")
+                error.method = .connectionOpen
+                return .refuse(error)
+            }
+            self.session.virtualHost = open.virtualHost
+            self.state = .done
+            return .opened(self.session)
+        default:
+            return .refuse(
+                BrokerException(
+                    503, "unexpected \(method.id) while the connection is being opened", scope: .connection,
+                    method: method.id))
+        }
+    }
+
+    // MARK: - Login
+
+    private mutating func authenticate(_ ok: AMQPMethod.ConnectionStartOk) -> Action {
+        var capabilities = AMQPTable()
+        if case .table(let table) = ok.clientProperties["capabilities"] { capabilities = table }
+        self.session.notifiesCancel = capabilities["consumer_cancel_notify"]?.boolean == true
+        self.session.connectionName = ok.clientProperties["connection_name"]?.string
+        guard ok.mechanism == "PLAIN" else {
+            return .refuse(
+                BrokerException(
+                    503, "unsupported authentication mechanism '\(ok.mechanism)'", scope: .connection,
+                    method: .connectionStartOk))
+        }
+        guard let user = self.user(ok.response) else {
+            // Clients that do not know of it take a close here for a protocol error.
+            guard capabilities["authentication_failure_close"]?.boolean == true else { return .hangUp }
+            return .refuse(
+                BrokerException(
+                    403,
+                    "Login was refused using authentication mechanism PLAIN. For details see the broker logfile.",
+                    scope: .connection))
+        }
+        self.session.user = user
+        self.state = .awaitingTuneOk
+        return .send(
+            .connectionTune(
+                .init(
+                    channelMax: self.parameters.channelMax, frameMax: self.parameters.frameMax,
+                    heartbeat: self.parameters.heartbeat)))
+    }
+
+    /// The user whose name and password `response` holds (RFC 4616: identity, NUL, name, NUL, password).
+    private func user(_ response: AMQPLongString) -> String? {
+        let parts = response.bytes.split(separator: 0, maxSplits: 2, omittingEmptySubsequences: false)
+        guard parts.count == 3, let name = String(validating: parts[1], as: UTF8.self),
+            let password = self.parameters.users[name], Self.equal(Array(password.utf8), Array(parts[2]))
+        else { return nil }
+        guard name != "guest" || self.parameters.isLocal else { return nil }
+        return name
+    }
+
+    /// Takes as long for a password that is nearly right as for any other.
+    private static func equal(_ one: [UInt8], _ two: [UInt8]) -> Bool {
+        guard one.count == two.count else { return false }
+        return zip(one, two).reduce(into: UInt8(0)) { $0 |= $1.0 ^ $1.1 } == 0
+    }
+
+    // MARK: - Tuning
+
+    private mutating func tune(_ ok: AMQPMethod.ConnectionTuneOk) throws(BrokerException) {
+        let frameMax = UInt64(self.parameters.frameMax)
+        try Self.check("frame_max", UInt64(ok.frameMax), least: UInt64(AMQPFrame.minimumFrameMax), most: frameMax)
+        try Self.check("channel_max", UInt64(ok.channelMax), least: 0, most: UInt64(self.parameters.channelMax))
+        self.session.frameMax = ok.frameMax == 0 ? UInt32.max : ok.frameMax
+        self.session.channelMax = ok.channelMax == 0 ? UInt16.max : ok.channelMax
+        // The client has the last word; 0 turns heartbeats off.
+        self.session.heartbeat = ok.heartbeat
+    }
+
+    /// 0 is "no limit", on both sides.
+    private static func check(
+        _ name: String, _ value: UInt64, least: UInt64, most: UInt64
+    ) throws(BrokerException) {
+        if value != 0, value < least {
+            throw BrokerException(
+                530, "negotiated \(name) = \(value) is lower than the minimum allowed value (\(least))",
+                scope: .connection, method: .connectionTuneOk)
+        }
+        if most != 0, value == 0 || value > most {
+            throw BrokerException(
+                530, "negotiated \(name) = \(value) is higher than the maximum allowed value (\(most))",
+                scope: .connection, method: .connectionTuneOk)
+        }
+    }
+}

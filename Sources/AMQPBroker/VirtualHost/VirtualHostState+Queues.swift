@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+import AMQPWire
+
+/// `queue.*` (class 50), without bindings.
+extension VirtualHostState {
+    mutating func declareQueue(
+        _ declare: AMQPMethod.QueueDeclare, on channel: ChannelID
+    ) throws(BrokerException) -> AMQPMethod.QueueDeclareOk {
+        let name = stripped(declare.queue)
+        if name.hasPrefix(PropertyScan.directReplyAddress) {
+            guard name == PropertyScan.directReplyAddress || self.replyAddresses[name] != nil else {
+                throw .notFound("no \(self.describe(queue: name))")
+            }
+            return AMQPMethod.QueueDeclareOk(queue: name, messageCount: 0, consumerCount: 1)
+        }
+        if declare.passive {
+            let name = try self.queueName(declare.queue, on: channel)
+            let id = try self.queue(named: name)
+            try self.checkAccess(to: id, on: channel)
+            return self.declared(id, on: channel)
+        }
+        guard !name.hasPrefix("amq.") else {
+            throw .accessRefused("queue name '\(name)' contains reserved prefix 'amq.*'")
+        }
+        guard let client = self.channels[channel]?.connection else { throw .internalError("no connection") }
+        let final = name.isEmpty ? Self.randomName("amq.gen-") : name
+        let resource = self.describe(queue: final)
+        let owner = declare.exclusive ? client : nil
+        if let id = self.queueIDs[final] {
+            // RabbitMQ checks exclusivity before anything else (errata 8).
+            if let queue = self.queues[id], queue.owner != owner { throw self.locked(final) }
+            let properties = try QueueProperties(declare, resource: resource)
+            try self.queues[id]?.properties.check(equivalent: properties, resource: resource)
+            return self.declared(id, on: channel)
+        }
+        let properties = try QueueProperties(declare, resource: resource)
+        if !properties.durable, !properties.exclusive, self.settings.compatibility == .strict {
+            throw .internalError(
+                "Feature `transient_nonexcl_queues` is deprecated. By default, this feature is not permitted anymore: "
+                    + "declare \(resource) durable or exclusive")
+        }
+        if name.isEmpty, properties.kind == .quorum {
+            throw .preconditionFailed("invalid property 'server-named' for \(resource)")
+        }
+        let id = self.queues.insert(BrokerQueue(name: final, properties: properties, owner: owner, now: self.now))
+        self.queueIDs[final] = id
+        if owner != nil { self.clients[client]?.exclusiveQueues.insert(id) }
+        return self.declared(id, on: channel)
+    }
+
+    private mutating func declared(_ id: QueueID, on channel: ChannelID) -> AMQPMethod.QueueDeclareOk {
+        self.queues[id]?.touch(now: self.now)
+        self.scheduleDeadline(of: id)
+        let name = self.queues[id]?.name ?? ""
+        self.channels[channel]?.lastQueue = name
+        return AMQPMethod.QueueDeclareOk(
+            queue: name, messageCount: UInt32(clamping: self.queues[id]?.ready.count ?? 0),
+            consumerCount: UInt32(clamping: self.queues[id]?.consumers.count ?? 0))
+    }
+
+    /// - Returns: how many messages were ready. Deleting what is not there succeeds.
+    mutating func deleteQueue(
+        _ delete: AMQPMethod.QueueDelete, on channel: ChannelID
+    ) throws(BrokerException) -> UInt32 {
+        let name = try self.queueName(delete.queue, on: channel)
+        guard let id = self.queueIDs[name], let queue = self.queues[id] else { return 0 }
+        try self.checkAccess(to: id, on: channel)
+        if delete.ifUnused, !queue.consumers.isEmpty {
+            throw .preconditionFailed("\(self.describe(queue: name)) in use")
+        }
+        if delete.ifEmpty, !queue.ready.isEmpty {
+            throw .preconditionFailed("\(self.describe(queue: name)) not empty")
+        }
+        self.deleteQueue(id)
+        return UInt32(clamping: queue.ready.count)
+    }
+
+    mutating func purgeQueue(
+        _ purge: AMQPMethod.QueuePurge, on channel: ChannelID
+    ) throws(BrokerException) -> UInt32 {
+        let id = try self.queue(named: try self.queueName(purge.queue, on: channel))
+        try self.checkAccess(to: id, on: channel)
+        return UInt32(clamping: self.queues[id]?.purge() ?? 0)
+    }
+
+    /// Removes a queue: its consumers are told, its bindings go, what was handed out from it is nobody's any more.
+    mutating func deleteQueue(_ id: QueueID) {
+        guard let queue = self.queues.remove(id) else { return }
+        self.queueIDs[queue.name] = nil
+        if let owner = queue.owner { self.clients[owner]?.exclusiveQueues.remove(id) }
+        for consumerID in queue.consumers.ids {
+            guard let consumer = self.consumers.remove(consumerID) else { continue }
+            self.channels[consumer.channel]?.consumers[consumer.tag] = nil
+            guard let client = self.channels[consumer.channel]?.connection,
+                self.clients[client]?.notifiesCancel == true
+            else { continue }
+            self.send(.basicCancel(.init(consumerTag: consumer.tag, noWait: true)), to: consumer.channel)
+        }
+        for binding in queue.incoming { self.unbind(binding) }
+    }
+
+    // MARK: - Checks
+
+    /// The name a method means: the queue declared last if it gives none.
+    func queueName(_ name: String, on channel: ChannelID) throws(BrokerException) -> String {
+        guard name.isEmpty else { return stripped(name) }
+        guard let last = self.channels[channel]?.lastQueue else { throw .notFound("no previously declared queue") }
+        return last
+    }
+
+    func queue(named name: String) throws(BrokerException) -> QueueID {
+        guard let id = self.queueIDs[name] else { throw .notFound("no \(self.describe(queue: name))") }
+        return id
+    }
+
+    /// An exclusive queue is its connection's alone.
+    func checkAccess(to id: QueueID, on channel: ChannelID) throws(BrokerException) {
+        guard let owner = self.queues[id]?.owner, owner != self.channels[channel]?.connection else { return }
+        throw self.locked(self.queues[id]?.name ?? "")
+    }
+
+    private func locked(_ name: String) -> BrokerException {
+        .resourceLocked(
+            "cannot obtain exclusive access to locked \(self.describe(queue: name)). It could be originally declared on "
+                + "another connection or the exclusive property value does not match that of the original declaration.")
+    }
+}
