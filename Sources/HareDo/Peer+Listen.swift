@@ -70,7 +70,7 @@ extension Peer {
         }
         let link = try await self.linkState.link(until: .now() + TimeAmount(self.timeout), self.scheduler)
         try await self.declare(queue, as: shape, on: link.connection)
-        do {
+        do throws(AMQPError) {
             let channel = try await link.connection.openChannel()
             let core = ServiceCore(
                 queue: queue, channel: channel, user: link.user, scheduler: self.scheduler, logger: self.logger
@@ -78,7 +78,7 @@ extension Peer {
                 self.eventLoop.execute { self.assumeIsolated { $0.services[ObjectIdentifier(core)] = nil } }
             }
             self.services[ObjectIdentifier(core)] = core
-            do {
+            do throws(AMQPError) {
                 try await channel.qos(prefetchCount: UInt16(clamping: max(prefetch, 1)))
                 core.started(consumerTag: try await channel.consume(queue, sink: core))
             } catch {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import AMQPClient
 import AMQPWire
-public import Logging
+import Logging
 import NIOConcurrencyHelpers
 import NIOCore
 
@@ -154,9 +154,9 @@ public actor Peer {
         amqp.connectTimeout = self.configuration.connectTimeout
         amqp.heartbeat = self.configuration.heartbeat
         amqp.maximumMessageSize = self.configuration.maximumMessageSize
-        do {
+        do throws(AMQPError) {
             let connection = try await AMQPConnection.connect(amqp, on: self.eventLoop, logger: self.logger)
-            do {
+            do throws(AMQPError) {
                 return try await self.prepare(connection, user: amqp.user)
             } catch {
                 await connection.close()

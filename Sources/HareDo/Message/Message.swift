@@ -15,9 +15,9 @@ public struct Message: Sendable {
     let storage: MessageStorage
 
     /// The sender's name for the message; a reply carries it as its ``correlationID``.
-    public var id: MessageID? { self.storage.properties.messageID.map(MessageID.init) }
+    public var id: MessageID? { self.storage.properties.messageID.map { MessageID($0) } }
     /// Of which message this is the reply.
-    public var correlationID: MessageID? { self.storage.properties.correlationID.map(MessageID.init) }
+    public var correlationID: MessageID? { self.storage.properties.correlationID.map { MessageID($0) } }
     /// Where a reply would go; `nil` if the sender wants none.
     public var replyTo: String? { self.storage.replyTo }
     /// The queue the message came through.
