@@ -106,7 +106,9 @@ public final class AMQPChannel: Sendable {
             properties: message.properties, body: message.body, confirm: confirm)
         switch self.connection.gate.publish(publish) {
         case .accepted: return
-        case .refused(let error): throw error
+        case .refused(let error):
+            // The gate forgets channels that ended; the channel itself remembers why.
+            throw error.code == .channelClosed ? self.failure ?? error : error
         case .full: break
         }
         try await self.waitForRoom(publish, until: deadline)
