@@ -290,9 +290,16 @@ struct MessagingTests {
         try await withBroker { broker in
             let client = try await RawClient.open(broker)
             try await client.declare("q", arguments: ["x-message-ttl": 40])
-            try await client.declare("gone", arguments: ["x-expires": 40])
-            _ = try await client.call(.exchangeDeclare(.init(exchange: "x", type: "fanout", autoDelete: true)))
-            _ = try await client.call(.queueBind(.init(queue: "gone", exchange: "x", routingKey: "")))
+            // In one piece: the queue must not be gone before it is bound.
+            try await client.send {
+                try $0.append(
+                    .exchangeDeclare(.init(exchange: "x", type: "fanout", autoDelete: true, noWait: true)), channel: 1)
+                try $0.append(
+                    .queueDeclare(
+                        .init(queue: "gone", durable: true, noWait: true, arguments: ["x-expires": 40])), channel: 1)
+                try $0.append(
+                    .queueBind(.init(queue: "gone", exchange: "x", routingKey: "", noWait: true)), channel: 1)
+            }
             try await client.publish("a", to: "q")
             while try await client.count("q").messages > 0 {}
             // The exchange deletes itself with its last binding, so with the queue.
