@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import AMQPBroker
 import AMQPWire
+import NIOConcurrencyHelpers
 import NIOCore
 import Testing
 
@@ -170,6 +171,36 @@ struct HostileInputTests {
             try await client.startReading()
             for _ in 0..<150 { #expect(try await client.content().body.readableBytes == 200_000) }
             #expect(try await client.method() == .basicGetEmpty(.init()))
+        }
+    }
+
+    @Test("does not read on from a client that does not read its answers")
+    func floodWithoutReading() async throws {
+        try await withBroker { broker in
+            let client = try await RawClient.open(broker)
+            try await client.declare("q")
+            for _ in 0..<200 { try await client.publish(String(repeating: "x", count: 200_000), to: "q") }
+            _ = try await client.count("q")
+            try await client.stopReading()
+            let hasWritten = NIOLockedValueBox(false)
+            async let writing: Void = {
+                try await client.send {
+                    for _ in 0..<200 { try $0.append(.basicGet(.init(queue: "q", noAck: true)), channel: 1) }
+                }
+                // 32 MiB of heartbeats: more than all buffers in between hold.
+                var heartbeats = ByteBuffer(bytes: [8, 0, 0, 0, 0, 0, 0, 0xCE])
+                for _ in 0..<22 { heartbeats.writeImmutableBuffer(heartbeats) }
+                try await client.send(heartbeats)
+                hasWritten.withLockedValue { $0 = true }
+            }()
+            let other = try await RawClient.open(broker)
+            var left: UInt32 = 200
+            while left == 200 { left = try await other.count("q").messages }
+            for _ in 0..<200 { left = try await other.count("q").messages }
+            #expect(left > 50)
+            #expect(!hasWritten.withLockedValue { $0 })
+            await client.drop()
+            try? await writing
         }
     }
 

@@ -105,6 +105,8 @@ final class RawClient: Sendable {
         try await self.channel.writeAndFlush(ByteBuffer(bytes: bytes)).get()
     }
 
+    func send(_ bytes: ByteBuffer) async throws { try await self.channel.writeAndFlush(bytes).get() }
+
     func send(_ frames: (inout AMQPOutput) throws -> Void) async throws {
         var output = AMQPOutput(frameMax: 131_072)
         try frames(&output)
