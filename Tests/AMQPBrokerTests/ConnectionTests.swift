@@ -53,7 +53,9 @@ struct ConnectionTests {
         }
     }
 
-    @Test("is refused with 403 for a wrong password", arguments: [("guest", "wrong"), ("nobody", "guest"), ("guest", "")])
+    @Test(
+        "is refused with 403 for a wrong password",
+        arguments: [("guest", "wrong"), ("nobody", "guest"), ("guest", "")])
     func wrongPassword(user: String, password: String) async throws {
         try await withBroker { broker in
             let client = try await RawClient.connect(broker)

@@ -48,8 +48,8 @@ struct HostileInputTests {
     @Test(
         "closes with the code that fits",
         arguments: [
-            // Unknown frame type; wrong frame end; frame too large; heartbeat on a channel; unknown method; a header that
-            // nothing announced; a body likewise; a method cut short; a channel method on channel 0.
+            // Unknown frame type; wrong frame end; frame too large; heartbeat on a channel; unknown method; a header
+            // that nothing announced; a body likewise; a method cut short; a channel method on channel 0.
             ([9, 0, 0, 0, 0, 0, 0, 0xCE], 501), ([8, 0, 0, 0, 0, 0, 0, 0xCD], 501),
             ([1, 0, 1, 0xFF, 0xFF, 0xFF, 0xFF], 501), ([8, 0, 1, 0, 0, 0, 0, 0xCE], 505),
             ([1, 0, 1, 0, 0, 0, 4, 0, 99, 0, 99, 0xCE], 503),

@@ -138,10 +138,11 @@ struct TopologyTests {
             try await one.declare("mine", exclusive: true)
             let locked =
                 "RESOURCE_LOCKED - cannot obtain exclusive access to locked queue 'mine' in vhost '/'. It could be "
-                + "originally declared on another connection or the exclusive property value does not match that of the "
-                + "original declaration."
+                + "originally declared on another connection or the exclusive property value does not match that of "
+                + "the original declaration."
             for method in [
-                .queueDeclare(.init(queue: "mine", passive: true)), .queueDeclare(.init(queue: "mine", exclusive: true)),
+                .queueDeclare(.init(queue: "mine", passive: true)),
+                .queueDeclare(.init(queue: "mine", exclusive: true)),
                 .queueDeclare(.init(queue: "mine", durable: true)),
                 .queueBind(.init(queue: "mine", exchange: "amq.direct", routingKey: "")),
                 .queuePurge(.init(queue: "mine")), .queueDelete(.init(queue: "mine")),
@@ -160,7 +161,9 @@ struct TopologyTests {
         }
     }
 
-    @Test("that delete themselves go with their last consumer, however it leaves", arguments: ["cancel", "close", "drop"])
+    @Test(
+        "that delete themselves go with their last consumer, however it leaves",
+        arguments: ["cancel", "close", "drop"])
     func autoDelete(how: String) async throws {
         try await withBroker { broker in
             let one = try await RawClient.open(broker)

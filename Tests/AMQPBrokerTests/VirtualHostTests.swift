@@ -19,7 +19,8 @@ struct VirtualHostTests {
     }
 
     func declare(
-        _ name: String, _ arguments: AMQPTable = [:], in state: inout VirtualHostState, on channel: SlotID<BrokerChannel>
+        _ name: String, _ arguments: AMQPTable = [:], in state: inout VirtualHostState,
+        on channel: SlotID<BrokerChannel>
     ) throws {
         try state.run(
             .queueDeclare(.init(queue: name, durable: true, noWait: true, arguments: arguments)), on: channel)
