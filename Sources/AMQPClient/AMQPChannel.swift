@@ -97,10 +97,19 @@ public final class AMQPChannel: Sendable {
             properties: message.properties, body: message.body, confirm: confirm)
         switch self.connection.gate.publish(publish) {
         case .accepted: return
-        case .refused(let error): throw error
+        case .refused(let error): throw self.reason(error)
         case .full: break
         }
-        try await self.waitForRoom(publish)
+        do {
+            try await self.waitForRoom(publish)
+        } catch {
+            throw self.reason(error)
+        }
+    }
+
+    /// A channel that is closed and forgotten is refused without a reason; we know it.
+    private func reason(_ error: AMQPError) -> AMQPError {
+        error.code == .channelClosed ? self.failure ?? error : error
     }
 
     private func waitForRoom(_ publish: PublishGate.Publish) async throws(AMQPError) {
@@ -115,13 +124,17 @@ public final class AMQPChannel: Sendable {
                 .failure(AMQPError(.timedOut, "no room to publish within \(timeout): the broker takes nothing")))
         }
         defer { self.connection.scheduler.cancel(deadline) }
-        do {
-            try await waiter.value()
-        } catch {
-            // Cancelled too late to take the message back: then it was published.
-            if error.code == .cancelled, !gate.abandon(handle) { return }
-            throw error
+        // Cancelled too late to take the message back means that the gate has resolved it, one way or the other.
+        let result = await withTaskCancellationHandler { () async -> Result<Void, AMQPError> in
+            do throws(AMQPError) {
+                return .success(try await waiter.uncancellableValue())
+            } catch {
+                return .failure(error)
+            }
+        } onCancel: {
+            if gate.abandon(handle) { waiter.resolve(.failure(.cancelled)) }
         }
+        try result.get()
     }
 
     /// Puts the channel in confirm mode. Sends `confirm.select`; doing it again changes nothing.

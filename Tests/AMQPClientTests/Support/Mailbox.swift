@@ -2,7 +2,6 @@
 import DequeModule
 import NIOConcurrencyHelpers
 import NIOCore
-import NIOPosix
 
 /// What a test waited for did not come.
 struct NothingCame: Error {}
@@ -45,7 +44,7 @@ final class Mailbox<Element: Sendable>: Sendable {
                 continuation.resume(returning: early)
                 return
             }
-            MultiThreadedEventLoopGroup.singleton.any().scheduleTask(in: TimeAmount(timeout)) { self.expire(id) }
+            ScriptedBroker.group.any().scheduleTask(in: TimeAmount(timeout)) { self.expire(id) }
         }
         guard let element else { throw NothingCame() }
         return element

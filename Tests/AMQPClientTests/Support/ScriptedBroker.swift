@@ -12,12 +12,16 @@ import Testing
 /// The test takes the connections as they come with ``accept(within:)`` and says, step by step, what is expected on them
 /// and what is answered.
 final class ScriptedBroker: Sendable {
+    /// A loop of its own, so that a test may hold up the client's.
+    static let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+
+    let port: Int
     private let listener: any Channel
     private let accepted: Mailbox<ScriptedPeer>
 
     static func start(port: Int = 0) async throws -> ScriptedBroker {
         let accepted = Mailbox<ScriptedPeer>()
-        let listener = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+        let listener = try await ServerBootstrap(group: Self.group)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(.allowRemoteHalfClosure, value: false)
             .childChannelInitializer { channel in
@@ -34,9 +38,8 @@ final class ScriptedBroker: Sendable {
     private init(_ listener: any Channel, _ accepted: Mailbox<ScriptedPeer>) {
         self.listener = listener
         self.accepted = accepted
+        self.port = listener.localAddress?.port ?? 0
     }
-
-    var port: Int { self.listener.localAddress?.port ?? 0 }
 
     /// How to reach it, with bounds that suit a test.
     var configuration: AMQPConfiguration {

@@ -65,3 +65,11 @@ func expectTime(
     #expect(elapsed >= least, sourceLocation: sourceLocation)
     #expect(elapsed <= most + lateness * 4 + .milliseconds(500), sourceLocation: sourceLocation)
 }
+
+extension AMQPDeliveries {
+    /// The next delivery, in a loop of its own.
+    func next() async throws(AMQPError) -> AMQPDelivery? {
+        var iterator = self.makeAsyncIterator()
+        return try await iterator.next()
+    }
+}
