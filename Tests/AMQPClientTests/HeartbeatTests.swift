@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+import AMQPWire
+import NIOCore
+import Testing
+
+@testable import AMQPClient
+
+@Suite(.timeLimit(.minutes(1))) struct HeartbeatTests {
+    private func configure(_ configuration: inout AMQPConfiguration) { configuration.heartbeat = .seconds(1) }
+
+    @Test func heartbeatsAreSentWhileNothingElseIs() async throws {
+        try await withScriptedBroker(heartbeat: 1, self.configure) { scripted in
+            let canary = Canary()
+            let start = ContinuousClock.now
+            for _ in 0..<3 {
+                #expect(try await scripted.peer.next(heartbeats: true) == .frame(.heartbeat))
+                try await scripted.peer.sendHeartbeat()
+            }
+            await expectTime(
+                "three heartbeats", ContinuousClock.now - start, from: .milliseconds(1000), to: .milliseconds(2300),
+                canary)
+            #expect(await scripted.connection.isOpen)
+        }
+    }
+
+    @Test(arguments: [false, true])
+    func aBrokerThatFellSilentIsGivenUp(whileNobodyReads: Bool) async throws {
+        try await withScriptedBroker(heartbeat: 1, self.configure) { scripted in
+            let channel = try await scripted.channel()
+            let consumer = try await scripted.consumer(on: channel)
+            let told = Mailbox<AMQPError>()
+            await scripted.connection.whenEnded { told.put($0) }
+            if whileNobodyReads {
+                try await scripted.peer.write { output in
+                    for tag in 1...100 as ClosedRange<UInt64> { try output.deliver("waits", tag: tag) }
+                }
+            }
+            let canary = Canary()
+            let start = ContinuousClock.now
+            let error = try await told.next()
+            await expectTime(
+                "silence", ContinuousClock.now - start, from: .milliseconds(1500), to: .milliseconds(2600), canary)
+            #expect(error.code == .connectionClosed)
+            #expect(error.message.contains("nothing was heard"))
+            // No farewell: the next is the end.
+            try await scripted.peer.expectClosed()
+            var waiting = 0
+            _ = await failure { () async throws(AMQPError) in
+                var iterator = consumer.deliveries.makeAsyncIterator()
+                while try await iterator.next() != nil { waiting += 1 }
+            }
+            #expect(waiting == (whileNobodyReads ? 100 : 0))
+        }
+    }
+
+    @Test func anyTrafficCountsAsASignOfLife() async throws {
+        try await withScriptedBroker(heartbeat: 1, self.configure) { scripted in
+            _ = try await scripted.channel()
+            let start = ContinuousClock.now
+            while ContinuousClock.now - start < .milliseconds(3200) {
+                try await scripted.peer.expectNothingElse()
+                try await Task.sleep(for: .milliseconds(200))
+            }
+            #expect(await scripted.connection.isOpen)
+        }
+    }
+}
