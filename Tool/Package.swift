@@ -1,0 +1,50 @@
+// swift-tools-version: 6.2
+// SPDX-License-Identifier: Apache-2.0
+import PackageDescription
+
+/// What every target of ours is compiled with: the same as in the package above.
+let ours: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    // https://github.com/swiftlang/swift-evolution/blob/main/proposals/0461-async-function-isolation.md
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    // https://github.com/swiftlang/swift-evolution/blob/main/proposals/0335-existential-any.md
+    .enableUpcomingFeature("ExistentialAny"),
+    // https://github.com/swiftlang/swift-evolution/blob/main/proposals/0444-member-import-visibility.md
+    .enableUpcomingFeature("MemberImportVisibility"),
+    // https://github.com/swiftlang/swift-evolution/blob/main/proposals/0409-access-level-on-imports.md
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .treatAllWarnings(as: .error),
+]
+
+/// The one way to HareDo. Nothing that HareDo links itself (swift-log, SwiftNIO, ServiceLifecycle) may be listed here as
+/// well: the process would hold two copies of it, and plugins would meet the wrong one.
+let hareDo: Target.Dependency = .product(name: "HareDoDynamic", package: "HareDo")
+let subprocess: Target.Dependency = .product(name: "Subprocess", package: "swift-subprocess")
+let system: Target.Dependency = .product(
+    name: "SystemPackage", package: "swift-system", condition: .when(platforms: [.linux]))
+
+let package = Package(
+    name: "HareDoTool",
+    platforms: [.macOS(.v15)],
+    products: [.executable(name: "haredo", targets: ["HareDoCommand"])],
+    dependencies: [
+        .package(name: "HareDo", path: ".."),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
+        .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
+        // Of this only the type of a path, which swift-subprocess takes; Apple's systems have it built in.
+        .package(url: "https://github.com/apple/swift-system", from: "1.5.0"),
+    ],
+    targets: [
+        .target(
+            name: "HareDoTool",
+            dependencies: [
+                hareDo, subprocess, system, .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Histogram", package: "hdrhistogram-swift"),
+            ],
+            swiftSettings: ours),
+        .executableTarget(name: "HareDoCommand", dependencies: ["HareDoTool"], swiftSettings: ours),
+        .testTarget(
+            name: "HareDoToolTests", dependencies: ["HareDoTool", hareDo, subprocess, system], swiftSettings: ours),
+    ]
+)
