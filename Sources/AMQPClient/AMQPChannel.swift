@@ -127,7 +127,7 @@ public final class AMQPChannel: Sendable {
         let gate = self.connection.gate
         let waiter = PublishWaiter(cancelled: .cancelled)
         let handle = gate.publishWhenThereIsRoom(publish, waiter: waiter)
-        let latest = deadline ?? .now() + TimeAmount(self.connection.configuration.publishTimeout)
+        let latest = deadline ?? .after(self.connection.configuration.publishTimeout)
         let token = self.connection.scheduler.schedule(at: latest) {
             // Whoever takes it out of the queue decides: a message that was appended is not reported as timed out.
             guard gate.abandon(handle) else { return }

@@ -115,7 +115,7 @@ public actor AMQPConnection {
 
     private func startConnecting() {
         let bootstrap = ClientBootstrap(group: self.eventLoop)
-            .connectTimeout(TimeAmount(self.configuration.connectTimeout))
+            .connectTimeout(TimeAmount(self.configuration.connectTimeout.inBounds))
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try self.assumeIsolated { try $0.prepare(channel) }

@@ -2,6 +2,17 @@
 import NIOConcurrencyHelpers
 package import NIOCore
 
+extension NIODeadline {
+    /// So long from now; at once for a delay below zero.
+    package static func after(_ delay: Duration) -> NIODeadline { .now() + TimeAmount(delay.inBounds) }
+}
+
+extension Duration {
+    /// Between nothing and 272 years: `TimeAmount` would take one below -292 years for endless, and asking a duration for
+    /// its seconds traps beyond 2⁶³.
+    var inBounds: Duration { min(max(self, .zero), .seconds(Int64(1) << 33)) }
+}
+
 /// All deadlines of a connection behind one scheduled tick of its event loop.
 ///
 /// SwiftNIO's cancellation of a scheduled task is linear in the number scheduled; here there is at most one.
@@ -35,7 +46,7 @@ package final class DeadlineScheduler: Sendable {
     }
 
     package func schedule(after delay: Duration, _ action: @escaping @Sendable () -> Void) -> Token {
-        self.schedule(at: .now() + TimeAmount(delay), action)
+        self.schedule(at: .after(delay), action)
     }
 
     package func cancel(_ token: Token) {

@@ -72,10 +72,18 @@ package final class DeliveryBuffer<Element: Sendable>: Sendable {
     }
 
     /// After what is there the sequence ends, with `error` if there is one.
-    package func finish(_ error: AMQPError?) {
-        self.state.withLockedValue { state in
+    ///
+    /// - Parameter dropping: forgets what is there, so that it ends at once.
+    package func finish(_ error: AMQPError?, dropping: Bool = false) {
+        let dropped = self.state.withLockedValue { state -> Deque<Element> in
             if state.end == nil { state.end = .some(error) }
+            guard dropping else { return [] }
+            let dropped = state.elements
+            state.elements.removeAll()
+            state.bytes = 0
+            return dropped
         }
+        _ = dropped
         self.batchEnded()
     }
 

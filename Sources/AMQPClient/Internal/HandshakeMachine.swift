@@ -131,7 +131,7 @@ struct HandshakeMachine {
             ours == 0 || theirs == 0 ? max(ours, theirs) : min(ours, theirs)
         }
         let offered = max(self.configuration.frameMax, AMQPFrame.minimumFrameMax)
-        let ourHeartbeat = UInt16(clamping: self.configuration.heartbeat.components.seconds)
+        let ourHeartbeat = UInt16(clamping: self.configuration.heartbeat.inBounds.components.seconds)
         let channelMax = smaller(self.configuration.channelMax, tune.channelMax)
         let negotiated = Negotiated(
             channelMax: channelMax == 0 ? .max : channelMax,

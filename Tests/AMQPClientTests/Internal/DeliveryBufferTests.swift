@@ -29,6 +29,15 @@ extension DeliveryCursor {
         #expect(try await cursor.next() == nil)
     }
 
+    @Test func anEndThatDropsComesAtOnce() async throws {
+        let buffer = self.buffer([1, 2, 3])
+        var cursor = DeliveryCursor(buffer)
+        #expect(try await cursor.next() == 1)
+        buffer.finish(nil, dropping: true)
+        #expect(try await cursor.next() == nil)
+        #expect(buffer.count == 0)
+    }
+
     @Test func anErrorComesAfterWhatIsThere() async throws {
         let buffer = self.buffer([1])
         buffer.finish(AMQPError(.consumerCancelled, "gone"))
