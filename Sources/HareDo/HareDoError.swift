@@ -51,7 +51,8 @@ public struct HareDoError: Error, Sendable, CustomStringConvertible {
         public static let outcomeUnknown = Code(.outcomeUnknown)
         /// A body is not what was expected.
         public static let decodingFailed = Code(.decodingFailed)
-        /// A service ended by itself: its queue is gone, or it was iterated twice at once.
+        /// A service has ended: its queue is gone, it was iterated twice at once, or it was drained before one of its
+        /// messages was replied to.
         public static let serviceEnded = Code(.serviceEnded)
 
         public var description: String { self.name.rawValue }
@@ -129,6 +130,10 @@ extension HareDoError {
         case .connectionClosed where error.origin == .local: self.init(.disconnected, error.message, cause: error)
         case .connectionClosed: self.init(.connectionLost, error.message, cause: error)
         case .protocolViolation: self.init(.connectionLost, error.message, cause: error)
+        case .channelClosed where error.origin == .local:
+            // Nobody else's channel is closed before its connection.
+            self.init(
+                .serviceEnded, "the service has ended: what was not acknowledged is in its queue again", cause: error)
         case .channelClosed, .returned: self.init(.brokerRefused, error.message, cause: error)
         case .consumerCancelled: self.init(.serviceEnded, error.message, cause: error)
         case .timedOut: self.init(.timedOut, error.message, cause: error)

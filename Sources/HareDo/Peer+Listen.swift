@@ -49,10 +49,21 @@ extension Peer {
         let core = try await self.makeService(on: queue, as: shape, prefetch: prefetch ?? concurrency)
         let loop = HandlerLoop(core: core, concurrency: concurrency, serve: serve)
         switch execution {
-        case .concurrent: core.own(Task { @concurrent in await loop.run() })
+        case .concurrent:
+            core.own {
+                Task { @concurrent in
+                    await loop.run()
+                    await core.taskEnded()
+                }
+            }
         case .onConnectionLoop:
-            core.own(
-                Task(executorPreference: EventLoopTaskExecutor(self.eventLoop)) { @concurrent in await loop.run() })
+            let executor = EventLoopTaskExecutor(self.eventLoop)
+            core.own {
+                Task(executorPreference: executor) { @concurrent in
+                    await loop.run()
+                    await core.taskEnded()
+                }
+            }
         }
         return PeerService(core: core)
     }
@@ -68,7 +79,8 @@ extension Peer {
             throw HareDoError(
                 .invalidArgument, "the name to listen on has \(queue.utf8.count) bytes, and AMQP allows a queue 255")
         }
-        let link = try await self.linkState.link(until: .now() + TimeAmount(self.timeout), self.scheduler)
+        let link = try await self.linkState.link(until: .after(self.timeout), self.scheduler)
+        guard self.ending == nil else { throw Self.beingDisconnected }
         try await self.declare(queue, as: shape, on: link.connection)
         do throws(AMQPError) {
             let channel = try await link.connection.openChannel()
@@ -88,6 +100,7 @@ extension Peer {
             }
             return core
         } catch {
+            if self.ending != nil { throw Self.beingDisconnected }
             throw Self.explain(error, queue, shape)
         }
     }
@@ -96,11 +109,17 @@ extension Peer {
     private func declare(
         _ queue: String, as shape: QueueShape, on connection: AMQPConnection
     ) async throws(HareDoError) {
-        do {
+        do throws(AMQPError) {
             let channel = try await connection.openChannel()
-            try await channel.declareQueue(
-                queue, durable: shape.isDurable, exclusive: shape.isExclusive, autoDelete: shape.isAutoDelete,
-                arguments: shape.amqpArguments)
+            do throws(AMQPError) {
+                try await channel.declareQueue(
+                    queue, durable: shape.isDurable, exclusive: shape.isExclusive, autoDelete: shape.isAutoDelete,
+                    arguments: shape.amqpArguments)
+            } catch {
+                // Not every refusal closes it: arguments that cannot be encoded do not, nor does a cancelled task.
+                await channel.close()
+                throw error
+            }
             await channel.close()
         } catch {
             throw Self.explain(error, queue, shape)
@@ -115,7 +134,8 @@ extension Peer {
                 .nameTaken,
                 "'\(queue)' is taken: either another peer listens on it exclusively (or did until a moment ago), "
                     + "or the queue exists in another shape than .\(shape.kind)", cause: error)
-        case 406?:
+        // A 406 of another kind is about the arguments.
+        case 406? where error.message.contains("inequivalent"):
             HareDoError(
                 .nameTaken, "the queue '\(queue)' exists in another shape than .\(shape.kind): \(error.message)",
                 cause: error)

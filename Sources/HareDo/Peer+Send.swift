@@ -59,7 +59,8 @@ extension Peer {
         confirm: Bool
     ) async throws(HareDoError) -> MessageID {
         try Self.check(address)
-        let link = try await self.linkState.link(until: .now() + TimeAmount(self.timeout), self.scheduler)
+        try headers.check()
+        let link = try await self.linkState.link(until: .after(self.timeout), self.scheduler)
         let id = self.calls.nextID(.send)
         var properties = Self.properties(id, contentType: contentType, user: link.user)
         properties.deliveryMode = AMQPBasicProperties.persistent
@@ -123,7 +124,8 @@ extension Peer {
         _ address: String, headers: Headers, bytes: Bytes, contentType: String?, timeout: Duration
     ) async throws(HareDoError) -> Message? {
         try Self.check(address)
-        let deadline = NIODeadline.now() + TimeAmount(timeout)
+        try headers.check()
+        let deadline = NIODeadline.after(timeout)
         let link = try await self.linkState.link(until: deadline, self.scheduler)
         let left = max((deadline - .now()).nanoseconds, 0) / 1_000_000
         let waiter = CallWaiter(cancelled: .cancelled)
@@ -137,7 +139,8 @@ extension Peer {
         properties.deliveryMode = AMQPBasicProperties.transient
         properties.replyTo = link.callReplyTo
         // A request that nobody waits for any more leaves its queue.
-        properties.expiration = String(left)
+        // One that waits for ever, or for more than the 49 days that RabbitMQ counts to, stays there.
+        if let expiration = UInt32(exactly: left) { properties.expiration = String(expiration) }
         var table = headers.amqpTable
         table[WireHeaders.remaining] = .int64(left)
         table[WireHeaders.deadline] = .int64(Int64(Date().timeIntervalSince1970 * 1000) + left)

@@ -46,8 +46,12 @@ public actor Peer {
     private var lastToken: UInt64 = 0
     private var usesEmbeddedBroker = false
     private var confirming: AMQPChannel?
+    /// Those that have not ended, or whose handlers still run.
     var services: [ObjectIdentifier: ServiceCore] = [:]
-    private var ending: [Waiter<Void, HareDoError>]?
+    /// While the peer is being disconnected: who waits for the end of that.
+    private(set) var ending: [Waiter<Void, HareDoError>]?
+    private var attempt: Task<Result<PeerLink, HareDoError>, Never>?
+    private var connectWaiters: [Waiter<Void, HareDoError>] = []
 
     /// - Parameters:
     ///   - name: `nil` for a random one.
@@ -117,74 +121,141 @@ public actor Peer {
         switch self.linkState.state {
         case .connected: return
         case .connecting:
-            _ = try await self.linkState.link(
-                until: .now() + TimeAmount(self.configuration.connectTimeout), self.scheduler)
+            // It has a deadline of its own.
+            _ = try await self.linkState.link(until: .distantFuture, self.scheduler)
             return
         case .idle, .ended: break
         }
-        guard self.ending == nil else { throw HareDoError(.disconnected, "the peer is being disconnected") }
+        guard self.ending == nil else { throw Self.beingDisconnected }
         self.linkState.set(.connecting)
         do {
             let link = try await self.makeLink()
             self.calls.reopen()
             self.linkState.set(.connected(link))
-            // Called at once if the connection has ended by now.
-            await link.connection.whenEnded { error in self.assumeIsolated { $0.connectionEnded(HareDoError(error)) } }
+            self.connectEnded()
+            await self.watch(link)
         } catch {
             await self.releaseEmbeddedBroker()
-            self.linkState.set(.ended(error))
+            // That one caller was cancelled says nothing to others.
+            self.linkState.set(error.code == .cancelled ? .idle : .ended(error))
+            self.connectEnded()
             throw error
         }
     }
 
+    static let beingDisconnected = HareDoError(.disconnected, "the peer is being disconnected")
+
+    /// `disconnect` waits for that.
+    private func connectEnded() {
+        let waiters = self.connectWaiters
+        self.connectWaiters.removeAll()
+        for waiter in waiters { waiter.resolve(.success(())) }
+    }
+
+    /// Without one of its channels the peer would be deaf in part: better to end as a whole, and say so.
+    private func watch(_ link: PeerLink) async {
+        let connection = link.connection
+        // Each is called at once if what it waits for has happened by now.
+        for channel in [link.sending, link.inbox, link.calling] {
+            await channel.whenEnded { error in
+                self.assumeIsolated { $0.channelEnded(error, of: connection) }
+            }
+        }
+        await connection.whenEnded { error in
+            self.assumeIsolated { $0.connectionEnded(HareDoError(error), of: connection) }
+        }
+    }
+
     private func makeLink() async throws(HareDoError) -> PeerLink {
+        let amqp = try await self.brokerConfiguration()
+        guard self.ending == nil else { throw .disconnected }
+        // In a task of its own, so that its deadline and `disconnect` can end it as well as its caller.
+        let attempt = Task { await self.attempt(amqp) }
+        self.attempt = attempt
+        let isLate = NIOLockedValueBox(false)
+        let deadline = self.scheduler.schedule(after: amqp.connectTimeout) {
+            isLate.withLockedValue { $0 = true }
+            attempt.cancel()
+        }
+        let result = await withTaskCancellationHandler {
+            await attempt.value
+        } onCancel: {
+            attempt.cancel()
+        }
+        self.attempt = nil
+        self.scheduler.cancel(deadline)
+        switch result {
+        case .success(let link):
+            guard self.ending != nil else { return link }
+            await link.connection.close()
+            throw .disconnected
+        case .failure(let error):
+            if self.ending != nil { throw .disconnected }
+            if Task.isCancelled { throw .cancelled }
+            guard error.code == .cancelled, isLate.withLockedValue({ $0 }) else { throw error }
+            throw HareDoError(
+                .noBroker, "the broker at \(amqp.address) did not answer within \(amqp.connectTimeout)", cause: error)
+        }
+    }
+
+    private func brokerConfiguration() async throws(HareDoError) -> AMQPConfiguration {
         var amqp: AMQPConfiguration
         if let resolved = try self.configuration.resolved() {
             amqp = resolved
         } else {
+            amqp = try await EmbeddedBroker.shared.acquire()
+            // After a loss the broker is still held. It is given back only now: with its last user it would end.
+            if self.usesEmbeddedBroker { await EmbeddedBroker.shared.release() }
             self.usesEmbeddedBroker = true
-            do {
-                amqp = try await EmbeddedBroker.shared.acquire()
-            } catch {
-                self.usesEmbeddedBroker = false
-                throw error
-            }
         }
         amqp.connectionName = self.name
-        amqp.connectTimeout = self.configuration.connectTimeout
-        amqp.heartbeat = self.configuration.heartbeat
-        amqp.maximumMessageSize = self.configuration.maximumMessageSize
+        self.configuration.apply(to: &amqp)
+        return amqp
+    }
+
+    private func attempt(_ amqp: AMQPConfiguration) async -> Result<PeerLink, HareDoError> {
         do throws(AMQPError) {
             let connection = try await AMQPConnection.connect(amqp, on: self.eventLoop, logger: self.logger)
             do throws(AMQPError) {
-                return try await self.prepare(connection, user: amqp.user)
+                return .success(try await self.prepare(connection, user: amqp.user))
             } catch {
-                await connection.close()
+                // It may have stopped answering: nothing is lost with it.
+                await connection.close(within: .seconds(1))
                 throw error
             }
         } catch {
-            throw HareDoError(error)
+            return .failure(HareDoError(error))
         }
     }
 
     private func prepare(_ connection: AMQPConnection, user: String) async throws(AMQPError) -> PeerLink {
         let sending = try await connection.openChannel()
         try await sending.onReturn { message in self.assumeIsolated { $0.returned(message) } }
-        let inbox = try await connection.openChannel()
-        try await inbox.declareQueue(self.address, exclusive: true)
+        let inbox = try await self.declareInbox(connection)
         let responder = MessageStorage.Responder(channel: sending, user: user)
         _ = try await inbox.consume(
             self.address, acknowledgement: .automatic,
             sink: ClosureSink { delivery in self.assumeIsolated { $0.arrived(delivery, responder) } })
         let (calling, replyTo) = try await self.prepareCalls(connection, responder)
-        // Without one of these the peer would be deaf in part: better to end as a whole, and say so.
-        for channel in [sending, inbox, calling] {
-            await channel.whenEnded { error in
-                self.assumeIsolated { $0.channelEnded(error, of: connection) }
-            }
-        }
         return PeerLink(
             connection: connection, inbox: inbox, sending: sending, calling: calling, callReplyTo: replyTo, user: user)
+    }
+
+    /// - Returns: the channel it is declared on.
+    private func declareInbox(_ connection: AMQPConnection) async throws(AMQPError) -> AMQPChannel {
+        var pause = Duration.milliseconds(10)
+        while true {
+            let channel = try await connection.openChannel()
+            do throws(AMQPError) {
+                try await channel.declareQueue(self.address, exclusive: true)
+                return channel
+            } catch {
+                // The broker may not have noticed yet that the connection before this one is gone.
+                guard error.reply?.code == 405 else { throw error }
+                guard (try? await Task.sleep(for: pause)) != nil else { throw error }
+                pause = min(pause * 2, .seconds(1))
+            }
+        }
     }
 
     /// RabbitMQ's name for a reply that goes straight to the channel that asked; with a suffix once the broker has seen it.
@@ -220,13 +291,13 @@ public actor Peer {
         guard error.origin == .peer, error.code == .channelClosed else { return }
         self.logger.info("a channel was closed by the broker", metadata: ["error": "\(error.message)"])
         // What waits is told why, not just that the connection closed.
-        self.connectionEnded(HareDoError(error))
+        self.connectionEnded(HareDoError(error), of: connection)
         connection.assumeIsolated { $0.abandon(error) }
     }
 
     /// The connection is gone, on purpose or not: nothing may go on waiting for it.
-    private func connectionEnded(_ error: HareDoError) {
-        guard case .connected = self.linkState.state else { return }
+    private func connectionEnded(_ error: HareDoError, of connection: AMQPConnection) {
+        guard case .connected(let link) = self.linkState.state, link.connection === connection else { return }
         let error = self.ending == nil ? error : .disconnected
         if self.ending == nil {
             self.logger.info("the connection to the broker was lost", metadata: ["error": "\(error.message)"])
@@ -246,6 +317,8 @@ public actor Peer {
     ///   is cancelled, and goes back to its queue.
     public func disconnect(within limit: Duration = .seconds(10)) async {
         if self.ending != nil {
+            // A handler must not wait for what waits for it.
+            if let turn = ServiceCore.turn, self.services[ObjectIdentifier(turn.core)] != nil { return }
             let waiter = Waiter<Void, HareDoError>(cancelled: .cancelled)
             self.ending?.append(waiter)
             try? await waiter.uncancellableValue()
@@ -253,17 +326,20 @@ public actor Peer {
         }
         self.ending = []
         if case .connecting = self.linkState.state {
-            // Its outcome decides whether there is something to close.
-            _ = try? await self.linkState.link(
-                until: .now() + TimeAmount(self.configuration.connectTimeout), self.scheduler)
+            self.attempt?.cancel()
+            let waiter = Waiter<Void, HareDoError>(cancelled: .cancelled)
+            self.connectWaiters.append(waiter)
+            try? await waiter.uncancellableValue()
         }
-        if !self.services.isEmpty { await self.drainServices(within: limit) }
+        await self.drainServices(within: limit)
         if case .connected(let link) = self.linkState.state {
-            self.connectionEnded(.disconnected)
+            self.connectionEnded(.disconnected, of: link.connection)
             await link.connection.close()
         } else {
             self.linkState.set(.ended(.disconnected))
         }
+        // Whoever began to listen in the meantime.
+        await self.drainServices(within: .zero)
         await self.releaseEmbeddedBroker()
         let waiters = self.ending ?? []
         self.ending = nil
@@ -271,6 +347,7 @@ public actor Peer {
     }
 
     private func drainServices(within limit: Duration) async {
+        guard !self.services.isEmpty else { return }
         let services = Array(self.services.values)
         await withTaskGroup(of: Void.self) { group in
             for service in services { group.addTask { await service.drain(within: limit) } }
@@ -303,20 +380,27 @@ public actor Peer {
             }
         }
         let message = Message(storage: storage)
-        switch self.inbox.arrived(message, id: replyID, bytes: storage.data.count + 256) {
-        case .deliver(let waiter, let message):
-            // A waiter that gave up in this moment must not take the message with it.
-            if !waiter.resolve(.success(message)) { self.arrived(delivery, responder) }
-        case .kept(let dropped):
-            guard dropped > 0 else { return }
-            let total = self.counters.withLockedValue { counters in
-                counters.droppedMessages += dropped
-                return counters.droppedMessages
+        let bytes = storage.data.count + storage.headersSize + 256
+        while true {
+            switch self.inbox.arrived(message, id: replyID, bytes: bytes) {
+            case .deliver(let waiter, let message):
+                // A waiter that gave up in this moment must not take the message with it.
+                if waiter.resolve(.success(message)) { return }
+            case .kept(let dropped):
+                if dropped > 0 { self.dropped(dropped) }
+                return
             }
-            // Once per power of two: a full inbox must not become a full log.
-            if total & (total - 1) == 0 {
-                self.logger.info("the inbox is full: old messages are dropped", metadata: ["count": "\(total)"])
-            }
+        }
+    }
+
+    private func dropped(_ count: Int) {
+        let (before, total) = self.counters.withLockedValue { counters in
+            counters.droppedMessages += count
+            return (counters.droppedMessages - count, counters.droppedMessages)
+        }
+        // Once per power of two: a full inbox must not become a full log.
+        if before.leadingZeroBitCount != total.leadingZeroBitCount {
+            self.logger.info("the inbox is full: old messages are dropped", metadata: ["count": "\(total)"])
         }
     }
 
@@ -368,10 +452,12 @@ public actor Peer {
     }
 
     private func take(id: String?, timeout: Duration?) async throws(HareDoError) -> Message? {
-        let deadline = NIODeadline.now() + TimeAmount(timeout ?? self.timeout)
+        let deadline = NIODeadline.after(timeout ?? self.timeout)
         if let message = id.map({ self.inbox.take(id: $0) }) ?? self.inbox.takeOldest() { return message }
         _ = try await self.linkState.link(until: deadline, self.scheduler)
         if let message = id.map({ self.inbox.take(id: $0) }) ?? self.inbox.takeOldest() { return message }
+        // On the way here the connection may have been lost again, and whoever waited for it been told.
+        if case .ended(let error) = self.linkState.state { throw error }
         self.lastToken += 1
         let token = self.lastToken
         let waiter = Waiter<Message?, HareDoError>(cancelled: .cancelled)

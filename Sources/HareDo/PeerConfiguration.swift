@@ -19,10 +19,14 @@ extension Peer {
         }
         var broker: Broker
 
-        /// Bounds ``Peer/connect()``. Default 10 s.
-        public var connectTimeout: Duration = .seconds(10)
-        /// Interval of the heartbeats offered to the broker, in whole seconds; zero for none. Default 60 s.
-        public var heartbeat: Duration = .seconds(60)
+        private static let defaultConnectTimeout = Duration.seconds(10)
+        private static let defaultHeartbeat = Duration.seconds(60)
+
+        /// Bounds ``Peer/connect()``. Default: the URL's `connection_timeout` (milliseconds), or 10 s.
+        public var connectTimeout = Self.defaultConnectTimeout
+        /// Interval of the heartbeats offered to the broker, in whole seconds; with zero the broker alone decides.
+        /// Default: the URL's `heartbeat` (seconds), or 60 s.
+        public var heartbeat = Self.defaultHeartbeat
         /// Largest body sent, in bytes. Default 16 MiB, RabbitMQ's own limit.
         public var maximumMessageSize = 16 << 20
         /// Most messages kept for ``Peer/receive(timeout:)``; then the oldest is dropped. Default 10,000.
@@ -55,6 +59,13 @@ extension Peer {
             virtualHost: String = "/"
         ) {
             self.broker = .explicit(host: host, port: port, user: user, password: password, virtualHost: virtualHost)
+        }
+
+        /// Puts in what does not depend on the broker. What the program says goes before what the URL says.
+        func apply(to amqp: inout AMQPConfiguration) {
+            if self.connectTimeout != Self.defaultConnectTimeout { amqp.connectTimeout = self.connectTimeout }
+            if self.heartbeat != Self.defaultHeartbeat { amqp.heartbeat = self.heartbeat }
+            amqp.maximumMessageSize = self.maximumMessageSize
         }
 
         /// The broker's address for the client, or `nil` for the embedded one.

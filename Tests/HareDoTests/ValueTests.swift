@@ -94,6 +94,24 @@ struct ValueTests {
         }
     }
 
+    @Test func `what a program says of times goes before what the URL says`() throws {
+        var configuration = Peer.Configuration.url("amqp://h?heartbeat=5&connection_timeout=700")
+        var amqp = try #require(try configuration.resolved())
+        configuration.apply(to: &amqp)
+        #expect(amqp.heartbeat == .seconds(5) && amqp.connectTimeout == .milliseconds(700))
+        configuration.heartbeat = .seconds(7)
+        configuration.connectTimeout = .seconds(3)
+        configuration.apply(to: &amqp)
+        #expect(amqp.heartbeat == .seconds(7) && amqp.connectTimeout == .seconds(3))
+    }
+
+    @Test(
+        "Texts are cut between characters",
+        arguments: [("abc", 3, "abc"), ("abcd", 3, "abc"), ("üü", 3, "ü"), ("😀", 3, ""), ("", 0, "")])
+    func cut(text: String, limit: Int, expected: String) {
+        #expect(WireHeaders.cut(text, to: limit) == expected)
+    }
+
     private struct Wanted: Decodable {
         struct User: Decodable { var age: Int }
         var user: User

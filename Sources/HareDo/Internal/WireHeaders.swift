@@ -20,12 +20,27 @@ enum WireHeaders {
         return HareDoError.RemoteFailure(code: code, text: table?[self.errorText]?.string ?? "")
     }
 
-    static func failure(of error: any Error) -> HareDoError.RemoteFailure {
+    /// What the caller is told of a handler's failure.
+    ///
+    /// - Parameter badRequest: whether it was the caller's own message that could not be decoded. A reply to the handler from
+    ///   somewhere else that could not is no fault of the caller's.
+    static func failure(of error: any Error, badRequest: Bool) -> HareDoError.RemoteFailure {
         switch error {
         case let error as ServiceError: HareDoError.RemoteFailure(code: error.code, text: error.text)
-        case let error as HareDoError where error.code == .decodingFailed:
+        case let error as HareDoError where error.code == .decodingFailed && badRequest:
             HareDoError.RemoteFailure(code: "bad-request", text: error.message)
         default: HareDoError.RemoteFailure(code: "handler-failed", text: "the service could not handle the request")
         }
+    }
+
+    /// At most so many bytes of a text, at the border of a character.
+    static func cut(_ text: String, to limit: Int) -> String {
+        guard text.utf8.count > limit else { return text }
+        var bytes = text.utf8.prefix(limit)
+        while !bytes.isEmpty {
+            if let cut = String(validating: bytes, as: UTF8.self) { return cut }
+            bytes.removeLast()
+        }
+        return ""
     }
 }

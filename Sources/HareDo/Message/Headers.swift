@@ -92,6 +92,25 @@ public struct Headers: Sendable, Hashable {
     var amqpTable: AMQPTable { self.table }
 
     public var isEmpty: Bool { self.table.isEmpty }
+
+    /// Refuses what AMQP could carry, but would cost the sender its channel or its connection, with everything that waits
+    /// there.
+    func check() throws(HareDoError) {
+        if self.isEmpty { return }
+        for (name, value) in self where !value.isFinite {
+            // RabbitMQ cannot read it, and hangs up with 541.
+            throw HareDoError(.invalidArgument, "the header '\(name)' is not a finite number, or has one that is not")
+        }
+        // RabbitMQ sends copies of a message to the addresses listed in these headers, and refuses anything else with 406.
+        for name in ["CC", "BCC"] {
+            guard let value = self[name] else { continue }
+            guard case .list(let addresses) = value, addresses.allSatisfy({ $0.string != nil }) else {
+                throw HareDoError(
+                    .invalidArgument, "the header '\(name)' has to be a list of addresses: the broker routes by it")
+            }
+        }
+    }
+
     public var names: [String] { self.table.entries.map(\.key) }
 
     /// The value of a name. Setting `nil` removes it; a value of its own is ``HeaderValue/null``.
@@ -127,6 +146,16 @@ extension Headers: CustomStringConvertible {
 }
 
 extension HeaderValue {
+    /// Whether every number in it is one.
+    fileprivate var isFinite: Bool {
+        switch self {
+        case .double(let value): value.isFinite
+        case .list(let values): values.allSatisfy(\.isFinite)
+        case .map(let headers): headers.allSatisfy(\.value.isFinite)
+        default: true
+        }
+    }
+
     init(_ value: AMQPFieldValue) {
         switch value {
         case .boolean(let value): self = .boolean(value)

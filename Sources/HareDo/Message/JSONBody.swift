@@ -40,7 +40,8 @@ enum JSONBody {
             return "\(path(context.codingPath)) is null and not a \(type)"
         case DecodingError.dataCorrupted(let context): return "\(path(context.codingPath)) is malformed"
         case EncodingError.invalidValue(_, let context): return "\(path(context.codingPath)) cannot be encoded"
-        default: return "\(error)"
+        // An error of the type's own making may say anything, and this goes to the other side.
+        default: return "\(type(of: error))"
         }
     }
 }

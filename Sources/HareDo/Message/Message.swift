@@ -46,7 +46,12 @@ public struct Message: Sendable {
     /// - Throws: ``HareDoError/Code/decodingFailed``, naming the field and the type. A handler that lets it through
     ///   answers the caller with `bad-request`.
     public func decode<T: Decodable>(_ type: T.Type = T.self) throws(HareDoError) -> T {
-        try JSONBody.decode(type, from: self.data)
+        do {
+            return try JSONBody.decode(type, from: self.data)
+        } catch {
+            self.storage.noteDecodingFailure()
+            throw error
+        }
     }
 
     // MARK: - Answering
@@ -102,6 +107,7 @@ final class MessageStorage: Sendable {
         }
         var reply = Reply.none
         var settlement: Settlement?
+        var couldNotBeDecoded = false
     }
 
     let delivery: AMQPDelivery
@@ -124,6 +130,23 @@ final class MessageStorage: Sendable {
         return address
     }
 
+    /// About how many bytes the headers take.
+    var headersSize: Int {
+        func size(_ table: AMQPTable) -> Int {
+            table.entries.reduce(0) { $0 + $1.key.utf8.count + 32 + size($1.value) }
+        }
+        func size(_ value: AMQPFieldValue) -> Int {
+            switch value {
+            case .longString(let string): string.bytes.count
+            case .byteArray(let bytes): bytes.count
+            case .array(let values): values.reduce(0) { $0 + 32 + size($1) }
+            case .table(let table): size(table)
+            default: 0
+            }
+        }
+        return self.properties.headers.map(size) ?? 0
+    }
+
     /// - Parameters:
     ///   - keeps: whether the message may be kept for long, so that it must not hold on to a shared buffer.
     ///   - onSettled: called once, when the message is acknowledged or refused.
@@ -144,6 +167,10 @@ final class MessageStorage: Sendable {
             self.deadline = nil
         }
     }
+
+    /// Whether somebody tried to decode the body in vain.
+    var couldNotBeDecoded: Bool { self.state.withLockedValue { $0.couldNotBeDecoded } }
+    func noteDecodingFailure() { self.state.withLockedValue { $0.couldNotBeDecoded = true } }
 
     var isSettled: Bool { self.state.withLockedValue { $0.settlement != nil } }
     /// Whether the sender wants a reply that it has not had and may still get.
@@ -170,12 +197,16 @@ final class MessageStorage: Sendable {
             }
         }
         if let refusal { throw refusal }
-        do {
-            try await self.responder.channel.publish(
-                reply.message(to: self.properties, user: self.responder.user), routingKey: address)
+        do throws(HareDoError) {
+            let message = try reply.message(to: self.properties, user: self.responder.user)
+            do {
+                try await self.responder.channel.publish(message, routingKey: address)
+            } catch {
+                throw HareDoError(error)
+            }
         } catch {
             self.state.withLockedValue { $0.reply = .none }
-            throw HareDoError(error)
+            throw error
         }
         self.state.withLockedValue { $0.reply = .sent }
         // Refused only if the channel has ended: then the broker gives the message to another instance, as promised.

@@ -27,18 +27,21 @@ public struct Reply: Sendable, Hashable, ExpressibleByStringLiteral, Expressible
 
     /// The error that a handler ended with, as its caller is told.
     init(failure: HareDoError.RemoteFailure) {
+        // Cut, so that all headers fit a frame, however small: an error that cannot be sent helps nobody.
         self.init(
             Bytes(),
             headers: [
-                WireHeaders.errorCode: .string(failure.code), WireHeaders.errorText: .string(failure.text),
+                WireHeaders.errorCode: .string(WireHeaders.cut(failure.code, to: 255)),
+                WireHeaders.errorText: .string(WireHeaders.cut(failure.text, to: 2048)),
             ])
     }
 
     /// As it goes out in answer to a message with the given properties.
-    func message(to request: AMQPBasicProperties, user: String?) -> AMQPMessage {
+    func message(to request: AMQPBasicProperties, user: String?) throws(HareDoError) -> AMQPMessage {
+        try self.headers.check()
         // Services in other languages correlate by what the request called itself: by its message id, or else by its
-        // correlation id.
-        let id = request.messageID ?? request.correlationID
+        // correlation id. Some clients write an empty one where there is none.
+        let id = [request.messageID, request.correlationID].compactMap { $0 }.first { !$0.isEmpty }
         var properties = AMQPBasicProperties()
         properties.correlationID = id
         properties.messageID = id

@@ -10,16 +10,23 @@ struct HandlerLoop: Sendable {
 
     func run() async {
         var cursor = DeliveryCursor(self.core.buffer)
+        guard cursor.isValid else {
+            self.core.iteratedTwice()
+            return
+        }
         let permits = Permits(self.concurrency)
         await withDiscardingTaskGroup { group in
-            while let delivery = try? await cursor.next() {
-                let message = self.core.message(delivery)
-                guard (try? await permits.take()) != nil else {
-                    message.storage.settleIfOpen(.requeue)
+            // The permit comes first: what is taken from the buffer has begun, and what has not may go back.
+            while (try? await permits.take()) != nil {
+                // So that draining waits for it from the moment it leaves the buffer.
+                self.core.began()
+                guard let delivery = try? await cursor.next() else {
+                    self.core.ended()
                     break
                 }
                 group.addTask {
-                    await self.handle(message)
+                    await self.core.handle(delivery) { await self.handle($0) }
+                    self.core.ended()
                     permits.give()
                 }
             }
@@ -39,17 +46,20 @@ struct HandlerLoop: Sendable {
     }
 
     private func failed(_ message: Message, _ error: any Error) async {
-        if error is CancellationError, Task.isCancelled {
-            // The service is being ended: another instance may have more time.
+        if Task.isCancelled {
+            // The service is being ended: another instance may have more time. Whatever the error is called: a call that is
+            // cancelled within a handler throws one of ours, and others have their own.
             message.storage.settleIfOpen(.requeue)
             return
         }
         self.core.logger.info(
             "a handler failed",
-            metadata: ["amqp.queue": "\(self.core.queue)", "error": "\(error)"])
+            metadata: ["amqp.queue": "\(self.core.queue)", "error": "\(WireHeaders.cut("\(error)", to: 2048))"])
         if message.storage.awaitsReply {
             // The caller is told; if even that cannot be sent, its deadline ends the call.
-            try? await message.reply(Reply(failure: WireHeaders.failure(of: error)))
+            try? await message.reply(
+                Reply(
+                    failure: WireHeaders.failure(of: error, badRequest: message.storage.couldNotBeDecoded)))
         }
         message.storage.settleIfOpen(.ack)
     }

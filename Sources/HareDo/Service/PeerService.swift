@@ -25,17 +25,23 @@ public struct PeerService: Sendable, ServiceLifecycle.Service {
     /// - Throws: ``HareDoError``: why the service ended, if it was not asked to: `connectionLost`, `disconnected`, or
     ///   `serviceEnded` when its queue was deleted or its messages were iterated twice at once.
     public func run() async throws {
+        // Made first: the shutdown may have begun before we wait for anything.
+        let waiter = self.core.makeEndWaiter()
         await withTaskCancellationOrGracefulShutdownHandler {
-            try? await self.core.waitForEnd()
+            try? await waiter.uncancellableValue()
         } onCancelOrGracefulShutdown: {
-            self.core.wakeEndWaiters()
+            waiter.resolve(.success(()))
         }
+        self.core.forget(waiter)
         await self.core.drain(within: .seconds(10))
         if let failure = self.core.failure { throw failure }
     }
 
     /// Ends the service in order: no new messages; what has not been started goes back to the queue; what has may finish
     /// until `limit`; what has not by then is cancelled and goes back as well.
+    ///
+    /// Draining again waits for the first to be done; the shorter limit counts. A handler may drain its own service: it is
+    /// not waited for, and cancelled then. In a `for await` over ``messages``, answer the current message before.
     public func drain(within limit: Duration = .seconds(10)) async {
         await self.core.drain(within: limit)
     }

@@ -6,16 +6,58 @@ import NIOCore
 
 /// What is behind a ``PeerService``: a consumer, its messages that wait, and the task that handles them, if one does.
 final class ServiceCore: DeliverySink {
+    private enum Drain {
+        case none, underway, done
+    }
     private struct State: Sendable {
+        /// The task that feeds the handler, if there is one and it has not ended.
         var task: Task<Void, Never>?
-        /// Set once the service has ended; then the error it ended with, if any.
+        /// Set once no more deliveries come; then the error the service ended with, if any.
         var end: HareDoError??
-        var isDraining = false
+        /// The channel is gone, and with it everything that could still be acknowledged.
+        var hasLostChannel = false
+        var drain = Drain.none
+        /// Somebody wants the drain that is underway to end now.
+        var isHurried = false
+        var isForgotten = false
         var misuse: HareDoError?
-        /// Messages handed out and not settled.
+        /// Messages handed out to a loop and not settled.
         var unsettled = 0
+        /// Handlers that run.
+        var running = 0
+        /// With how many in hand the service counts as idle.
+        var spared = 0
         var idleWaiters: [Waiter<Void, HareDoError>] = []
+        var drainWaiters: [Waiter<Void, HareDoError>] = []
         var endWaiters: [Waiter<Void, HareDoError>] = []
+
+        /// A message whose channel is gone cannot be settled any more, but its handler can still finish.
+        var isIdle: Bool {
+            self.isHurried || self.running + (self.hasLostChannel ? 0 : self.unsettled) <= self.spared
+        }
+
+        mutating func idleWaitersIfIdle() -> [Waiter<Void, HareDoError>] {
+            guard self.isIdle else { return [] }
+            let waiters = self.idleWaiters
+            self.idleWaiters.removeAll()
+            return waiters
+        }
+    }
+
+    /// One run of a handler: whoever ends a service from within one must not wait for it.
+    final class Turn: Sendable {
+        let core: ServiceCore
+        private let over = NIOLockedValueBox(false)
+        init(_ core: ServiceCore) { self.core = core }
+        var isOver: Bool { self.over.withLockedValue { $0 } }
+        func end() { self.over.withLockedValue { $0 = true } }
+    }
+    @TaskLocal private static var currentTurn: Turn?
+
+    /// The run of a handler that this code is part of.
+    static var turn: Turn? {
+        guard let turn = self.currentTurn, !turn.isOver else { return nil }
+        return turn
     }
 
     let queue: String
@@ -43,33 +85,67 @@ final class ServiceCore: DeliverySink {
 
     func started(consumerTag: String) { self.consumerTag.withLockedValue { $0 = consumerTag } }
 
-    func own(_ task: Task<Void, Never>) { self.state.withLockedValue { $0.task = task } }
+    /// - Parameter makeTask: starts the task that feeds the handler. It has to end with ``taskEnded()``.
+    func own(_ makeTask: () -> Task<Void, Never>) {
+        // Under the lock: it might have ended, or the service be drained, before we know of it.
+        self.state.withLockedValue { $0.task = makeTask() }
+    }
+
+    /// The last handler has ended, and no other will begin.
+    func taskEnded() async {
+        let isDraining = self.state.withLockedValue { state in
+            state.task = nil
+            return state.drain != .none
+        }
+        guard !isDraining else { return }
+        // Ended by itself: what was left open until the handlers had acknowledged their messages.
+        await self.channel.close()
+        self.state.withLockedValue { $0.hasLostChannel = true }
+        self.forgetIfOver()
+    }
 
     // MARK: - From the connection, on its loop
 
     func received(_ delivery: AMQPDelivery) { self.buffer.append(delivery) }
     func batchEnded() -> Bool { self.buffer.batchEnded() }
     func whenRoom(_ action: @escaping @Sendable () -> Void) {}
-    func ended(_ error: AMQPError?) { self.finish(error.map { HareDoError($0) }) }
+
+    func ended(_ error: AMQPError?) {
+        // With its queue gone, a consumer's deliveries exist nowhere else: they can still be handled. With the channel gone
+        // they are with the broker again, and handling them here would be once too often.
+        let hasLostChannel = error.map { $0.code != .consumerCancelled } ?? false
+        self.finish(error.map { HareDoError($0) }, hasLostChannel: hasLostChannel)
+    }
 
     // MARK: - Handing out
 
-    /// A delivery becomes a message when it is handed out.
+    /// A delivery becomes a message when it is handed out to a loop.
     func message(_ delivery: AMQPDelivery) -> Message {
         self.state.withLockedValue { $0.unsettled += 1 }
         return Message(
             storage: MessageStorage(delivery, needsAcknowledgement: true, responder: self.responder, keeps: false) {
-                [weak self] in self?.settled()
+                [weak self] in self?.changed { $0.unsettled -= 1 }
             })
     }
 
-    private func settled() {
-        let waiters = self.state.withLockedValue { state -> [Waiter<Void, HareDoError>] in
-            state.unsettled -= 1
-            guard state.unsettled == 0 else { return [] }
-            let waiters = state.idleWaiters
-            state.idleWaiters.removeAll()
-            return waiters
+    /// Runs a handler. To be preceded by ``began()`` and followed by ``ended()``: a handler is in hand until it is done, also
+    /// if it acknowledged its message before.
+    func handle(_ delivery: AMQPDelivery, _ handler: (Message) async -> Void) async {
+        let message = Message(
+            storage: MessageStorage(delivery, needsAcknowledgement: true, responder: self.responder, keeps: false))
+        let turn = Turn(self)
+        await Self.$currentTurn.withValue(turn) { await handler(message) }
+        turn.end()
+    }
+
+    func began() { self.state.withLockedValue { $0.running += 1 } }
+    func ended() { self.changed { $0.running -= 1 } }
+
+    /// Changes what decides whether the service is idle, and tells those who wait for that.
+    private func changed(_ change: (inout State) -> Void) {
+        let waiters = self.state.withLockedValue { state in
+            change(&state)
+            return state.idleWaitersIfIdle()
         }
         for waiter in waiters { waiter.resolve(.success(())) }
     }
@@ -84,56 +160,87 @@ final class ServiceCore: DeliverySink {
 
     // MARK: - Ending
 
-    /// No more deliveries come. What was delivered and not handed out is with the broker again, or will be.
-    private func finish(_ error: HareDoError?) {
-        let waiters = self.state.withLockedValue { state -> [Waiter<Void, HareDoError>]? in
-            guard state.end == nil else { return nil }
-            state.end = .some(state.isDraining ? nil : error)
-            let waiters = state.endWaiters
+    /// No more deliveries come.
+    private func finish(_ error: HareDoError?, hasLostChannel: Bool) {
+        self.buffer.finish(nil, dropping: hasLostChannel)
+        let waiters = self.state.withLockedValue { state -> [Waiter<Void, HareDoError>] in
+            if state.end == nil { state.end = .some(state.drain == .none ? error : nil) }
+            if hasLostChannel { state.hasLostChannel = true }
+            let waiters = state.endWaiters + state.idleWaitersIfIdle()
             state.endWaiters.removeAll()
             return waiters
         }
-        guard let waiters else { return }
-        self.buffer.finish(nil)
         for waiter in waiters { waiter.resolve(.success(())) }
-        self.onEnd(self)
+        self.forgetIfOver()
     }
 
-    /// Waits until the service has ended, or until the task is cancelled.
-    func waitForEnd() async throws(HareDoError) {
+    /// Tells the peer once there is nothing left to end.
+    private func forgetIfOver() {
+        let isOver = self.state.withLockedValue { state in
+            guard state.end != nil, !state.isForgotten else { return false }
+            switch state.drain {
+            case .none: state.isForgotten = state.task == nil && state.hasLostChannel
+            case .underway: break
+            case .done: state.isForgotten = true
+            }
+            return state.isForgotten
+        }
+        if isOver { self.onEnd(self) }
+    }
+
+    /// Somebody who wants to know of the end of deliveries. To be given back with ``forget(_:)``.
+    func makeEndWaiter() -> Waiter<Void, HareDoError> {
         let waiter = Waiter<Void, HareDoError>(cancelled: .cancelled)
         let hasEnded = self.state.withLockedValue { state in
             if state.end == nil { state.endWaiters.append(waiter) }
             return state.end != nil
         }
-        if !hasEnded { try await waiter.value() }
+        if hasEnded { waiter.resolve(.success(())) }
+        return waiter
     }
 
-    /// Wakes whoever waits for the end, to begin it.
-    func wakeEndWaiters() {
-        let waiters = self.state.withLockedValue { state in
-            let waiters = state.endWaiters
-            state.endWaiters.removeAll()
-            return waiters
-        }
-        for waiter in waiters { waiter.resolve(.success(())) }
+    func forget(_ waiter: Waiter<Void, HareDoError>) {
+        self.state.withLockedValue { $0.endWaiters.removeAll { $0 === waiter } }
     }
 
     /// Why the service ended, if not because it was asked to.
     var failure: HareDoError? { self.state.withLockedValue { $0.misuse ?? $0.end ?? nil } }
 
+    /// How much longer than its limit a drain may take, for a broker that does not answer and for handlers that do not heed
+    /// their cancellation.
+    private static let grace = Duration.seconds(1)
+
     /// Stops intake, gives back what has not started, waits for what has, and closes the channel.
+    ///
+    /// Doing it again waits for the first to be done, and shortens its limit if the new one ends before.
     func drain(within limit: Duration) async {
-        let deadline = NIODeadline.now() + TimeAmount(limit)
-        let isFirst = self.state.withLockedValue { state in
-            defer { state.isDraining = true }
-            return !state.isDraining
+        let deadline = NIODeadline.after(limit)
+        // A handler that drains its own service is not waited for; it is cancelled when it has drained.
+        let isWithin = Self.turn?.core === self
+        let waiter = Waiter<Void, HareDoError>(cancelled: .cancelled)
+        let before = self.state.withLockedValue { state in
+            let before = state.drain
+            if before == .none {
+                state.drain = .underway
+                state.spared = isWithin ? 1 : 0
+            } else if before == .underway, !isWithin {
+                state.drainWaiters.append(waiter)
+            }
+            return before
         }
-        guard isFirst else {
-            try? await self.waitForEnd()
+        switch before {
+        case .none: break
+        case .underway where !isWithin:
+            let token = self.scheduler.schedule(at: deadline) { self.changed { $0.isHurried = true } }
+            try? await waiter.uncancellableValue()
+            self.scheduler.cancel(token)
             return
+        case .underway, .done: return
         }
-        if let tag = self.consumerTag.withLockedValue({ $0 }) { try? await self.channel.cancel(tag) }
+        if let tag = self.consumerTag.withLockedValue({ $0 }) {
+            let channel = self.channel
+            await self.attempt(until: .after(limit + Self.grace)) { try? await channel.cancel(tag) }
+        }
         // What was delivered meanwhile and nobody has begun with.
         for delivery in self.buffer.drain() { try? delivery.nack(requeue: true) }
         self.buffer.finish(nil)
@@ -141,30 +248,38 @@ final class ServiceCore: DeliverySink {
         let task = self.state.withLockedValue { $0.task }
         task?.cancel()
         // Whatever is still unsettled goes back to its queue now.
-        await self.channel.close()
-        await self.waitForTask(task)
-        self.finish(nil)
+        let channel = self.channel
+        await self.attempt(until: .after(Self.grace)) { await channel.close() }
+        if let task, !isWithin { await self.attempt(until: .after(Self.grace)) { await task.value } }
+        let waiters = self.state.withLockedValue { state in
+            state.drain = .done
+            let waiters = state.drainWaiters
+            state.drainWaiters.removeAll()
+            return waiters
+        }
+        self.finish(nil, hasLostChannel: true)
+        for waiter in waiters { waiter.resolve(.success(())) }
     }
 
-    /// A handler that does not heed its cancellation cannot be ended from outside; it is not waited for without end.
-    private func waitForTask(_ task: Task<Void, Never>?) async {
-        guard let task else { return }
+    /// Does something that cannot be told to end, and does not wait for it without end: it has a bound of its own
+    /// (the client's reply timeout, the connection's end), or it is a handler that heeds nothing.
+    private func attempt(until deadline: NIODeadline, _ body: @escaping @Sendable () async -> Void) async {
         let waiter = Waiter<Void, HareDoError>(cancelled: .cancelled)
-        let token = self.scheduler.schedule(after: .seconds(1)) { waiter.resolve(.success(())) }
-        let watcher = Task {
-            await task.value
+        let token = self.scheduler.schedule(at: deadline) { waiter.resolve(.success(())) }
+        let task = Task {
+            await body()
             waiter.resolve(.success(()))
         }
         try? await waiter.uncancellableValue()
         self.scheduler.cancel(token)
-        _ = watcher
+        task.cancel()
     }
 
     private func waitUntilIdle(until deadline: NIODeadline) async {
         let waiter = Waiter<Void, HareDoError>(cancelled: .cancelled)
         let isIdle = self.state.withLockedValue { state in
-            if state.unsettled > 0 { state.idleWaiters.append(waiter) }
-            return state.unsettled == 0
+            if !state.isIdle { state.idleWaiters.append(waiter) }
+            return state.isIdle
         }
         guard !isIdle else { return }
         let token = self.scheduler.schedule(at: deadline) { waiter.resolve(.success(())) }
