@@ -496,6 +496,26 @@ import Testing
         }
     }
 
+    @MainActor @Test(arguments: [false, true])
+    func aPublisherThatIsCancelledAsEverythingEndsIsNotToldItWasSent(byChannel: Bool) async throws {
+        try await withScriptedBroker { scripted in
+            let (channel, gate) = (try await scripted.channel(), scripted.connection.gate)
+            try await scripted.peer.send(.connectionBlocked(.init(reason: "memory")), on: 0)
+            try await scripted.peer.expectNothingElse()
+            let publisher = Task { @MainActor in
+                await failure { () async throws(AMQPError) in
+                    try await channel.publish(AMQPMessage("x"), routingKey: "q")
+                }
+            }
+            try await eventually { gate.suspendedCount == 1 }
+            // Both before the publisher, which runs on this actor too, can go on.
+            publisher.cancel()
+            let error = AMQPError(.connectionClosed, "gone")
+            if byChannel { gate.closeChannel(channel.id, error, farewell: nil) } else { gate.lost(error) }
+            #expect(await publisher.value?.code == .cancelled)
+        }
+    }
+
     @Test func channelFlowHoldsBackThatChannelOnly() async throws {
         try await withScriptedBroker { scripted in
             let first = try await scripted.channel(1)

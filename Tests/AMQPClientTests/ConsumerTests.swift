@@ -167,15 +167,11 @@ private final class TestSink: DeliverySink {
                 }
                 if when == .answered {
                     // The loop finds both at once: bytes that wait to be read, and behind them the caller's return.
-                    let (held, release) = (Mailbox<Void>(), DispatchGate())
-                    connection.eventLoop.execute {
-                        held.put(())
-                        release.wait()
-                    }
-                    try await held.next()
+                    let hold = LoopHold()
+                    try await hold.take(connection.eventLoop)
                     consumed.cancel()
                     try await scripted.peer.write(answer)
-                    release.open()
+                    hold.release()
                     #expect(await consumed.value?.code == .cancelled)
                 } else {
                     consumed.cancel()
@@ -351,18 +347,5 @@ private final class TestSink: DeliverySink {
             new.setFull(false)
             try await eventually { await !scripted.connection.isReadingPaused }
         }
-    }
-}
-
-/// Holds a thread until it is opened.
-private final class DispatchGate: Sendable {
-    private let condition = ConditionLock(value: 0)
-    func wait() {
-        self.condition.lock(whenValue: 1)
-        self.condition.unlock()
-    }
-    func open() {
-        self.condition.lock()
-        self.condition.unlock(withValue: 1)
     }
 }

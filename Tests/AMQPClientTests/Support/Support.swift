@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import AMQPWire
+import NIOConcurrencyHelpers
 import NIOCore
 import Testing
 
@@ -71,5 +72,26 @@ extension AMQPDeliveries {
     func next() async throws(AMQPError) -> AMQPDelivery? {
         var iterator = self.makeAsyncIterator()
         return try await iterator.next()
+    }
+}
+
+/// Keeps an event loop from running, so that what happens meanwhile happens to it all at once.
+final class LoopHold: Sendable {
+    private let lock = ConditionLock(value: 0)
+
+    /// Returns when the loop stands still.
+    func take(_ loop: any EventLoop) async throws {
+        let held = Mailbox<Void>()
+        loop.execute {
+            held.put(())
+            self.lock.lock(whenValue: 1)
+            self.lock.unlock()
+        }
+        try await held.next()
+    }
+
+    func release() {
+        self.lock.lock()
+        self.lock.unlock(withValue: 1)
     }
 }
