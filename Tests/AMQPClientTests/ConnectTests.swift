@@ -340,7 +340,7 @@ import Testing
         weak var channel: AMQPChannel?
         weak var gate: PublishGate?
         weak var scheduler: DeadlineScheduler?
-        try await withScriptedBroker(heartbeat: 5) { scripted in
+        try await withScriptedBroker(heartbeat: 600) { scripted in
             connection = scripted.connection
             gate = scripted.connection.gate
             scheduler = scripted.connection.scheduler
