@@ -77,7 +77,8 @@ private final class TestSink: DeliverySink {
             try deliveries[4].ack(multiple: true)
             for index in 0..<5 {
                 #expect(
-                    await failure { () async throws(AMQPError) in try deliveries[index].ack() }?.code == .alreadySettled)
+                    await failure { () async throws(AMQPError) in try deliveries[index].ack() }?.code == .alreadySettled
+                )
             }
             #expect(try await scripted.peer.expect(.basicAck) == .basicAck(.init(deliveryTag: 1)))
             #expect(
@@ -122,7 +123,8 @@ private final class TestSink: DeliverySink {
                 try output.append(.basicCancelOk(.init(consumerTag: consumer.consumerTag)), channel: 1)
             }
             for tag in 2...4 as ClosedRange<UInt64> {
-                #expect(try await scripted.peer.expect(.basicNack) == .basicNack(.init(deliveryTag: tag, requeue: true)))
+                #expect(
+                    try await scripted.peer.expect(.basicNack) == .basicNack(.init(deliveryTag: tag, requeue: true)))
             }
             try await cancelled
             #expect(try await consumer.deliveries.next() == nil)
@@ -282,7 +284,9 @@ private final class TestSink: DeliverySink {
                     try await scripted.peer.write { output in
                         try output.append(
                             .basicDeliver(
-                                .init(consumerTag: "c", deliveryTag: tag, redelivered: false, exchange: "", routingKey: "")),
+                                .init(
+                                    consumerTag: "c", deliveryTag: tag, redelivered: false, exchange: "", routingKey: ""
+                                )),
                             properties: AMQPBasicProperties(), body: chunk, channel: 1)
                     }
                 }
