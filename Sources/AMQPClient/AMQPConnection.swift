@@ -404,7 +404,8 @@ public actor AMQPConnection {
         case .open:
             let why = cause.map { " (\(ConnectFailure.describe($0)))" } ?? ""
             self.end(
-                AMQPError(.connectionClosed, "the connection to the broker was lost\(why)", origin: .peer, cause: cause))
+                AMQPError(.connectionClosed, "the connection to the broker was lost\(why)", origin: .peer, cause: cause)
+            )
         case .closed: break
         }
     }

@@ -210,8 +210,8 @@ final class PublishGate: Sendable {
 
     /// Acknowledges or refuses a delivery.
     ///
-    /// - Throws: ``AMQPError/Code/alreadySettled`` if it was settled before, or belongs to a channel that ended: the
-    ///   acknowledgement never reaches the wire.
+    /// - Throws: ``AMQPError/Code/alreadySettled`` if it was settled before or came in an earlier life of its channel,
+    ///   and otherwise why the channel or connection ended: the acknowledgement never reaches the wire.
     func settle(
         channel id: UInt64, epoch: UInt64, tag: UInt64, multiple: Bool = false, _ settlement: Settlement
     ) throws(AMQPError) {
