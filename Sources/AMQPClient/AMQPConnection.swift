@@ -354,6 +354,7 @@ public actor AMQPConnection {
         case .connecting, .closed: return
         }
         if self.fullConsumers > 0 { self.heartbeat?.received(now: .now()) }
+        if self.gate.hasWrittenSinceAsked() { self.heartbeat?.sent(now: .now()) }
         switch self.heartbeat?.tick(now: .now()) {
         case .send: self.gate.writeHeartbeat()
         case .dead:

@@ -64,4 +64,28 @@ import Testing
             #expect(await scripted.connection.isOpen)
         }
     }
+
+    @Test func noHeartbeatsAreSentWhileOtherFramesAre() async throws {
+        try await withScriptedBroker(heartbeat: 1, self.configure) { scripted in
+            let channel = try await scripted.channel()
+            // 100 ms apart, on whatever machine: where this task itself was late by much, silence was real.
+            var late = Duration.zero
+            var heartbeats = 0
+            for _ in 0..<25 {
+                let before = ContinuousClock.now
+                try await channel.publish(AMQPMessage("x"), routingKey: "q")
+                var frame = try await scripted.peer.next(heartbeats: true)
+                while frame == .frame(.heartbeat) {
+                    heartbeats += 1
+                    frame = try await scripted.peer.next(heartbeats: true)
+                }
+                for _ in 0..<2 { _ = try await scripted.peer.next() }
+                try await scripted.peer.sendHeartbeat()
+                try await Task.sleep(for: .milliseconds(100))
+                late = max(late, ContinuousClock.now - before)
+            }
+            print("heartbeats beside other frames: \(heartbeats) (pauses of at most \(late))")
+            #expect(heartbeats == 0 || late > .milliseconds(250))
+        }
+    }
 }

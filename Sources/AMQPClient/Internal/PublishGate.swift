@@ -53,6 +53,8 @@ final class PublishGate: Sendable {
         var isClosing = false
         /// The loop has been told to write.
         var isAwake = false
+        /// Something was written since ``hasWrittenSinceAsked()`` was last called.
+        var hasWritten = false
         /// Bytes handed to the transport and not yet taken by the system.
         var inFlight = 0
         var blocked: String?
@@ -200,6 +202,14 @@ final class PublishGate: Sendable {
         }
         if wake { self.wake() }
         return wake
+    }
+
+    /// Whether anything was written since the last time this was asked: then no heartbeat is due.
+    func hasWrittenSinceAsked() -> Bool {
+        self.state.withLockedValue { state in
+            defer { state.hasWritten = false }
+            return state.hasWritten
+        }
     }
 
     enum Settlement {
@@ -422,6 +432,7 @@ final class PublishGate: Sendable {
             let size = state.output.byteCount
             guard let transport = state.transport, size > 0 else { return ([], 0, nil) }
             state.inFlight += size
+            state.hasWritten = true
             return (state.output.take(), size, transport)
         }
         guard let transport, let last = pieces.last else { return }
