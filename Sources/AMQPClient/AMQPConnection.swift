@@ -354,7 +354,7 @@ public actor AMQPConnection {
         case .connecting, .closed: return
         }
         if self.fullConsumers > 0 { self.heartbeat?.received(now: .now()) }
-        if self.gate.hasWrittenSinceAsked() { self.heartbeat?.sent(now: .now()) }
+        self.heartbeat?.sent(at: self.gate.lastWrite)
         switch self.heartbeat?.tick(now: .now()) {
         case .send: self.gate.writeHeartbeat()
         case .dead:

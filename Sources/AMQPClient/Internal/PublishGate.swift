@@ -53,8 +53,8 @@ final class PublishGate: Sendable {
         var isClosing = false
         /// The loop has been told to write.
         var isAwake = false
-        /// Something was written since ``hasWrittenSinceAsked()`` was last called.
-        var hasWritten = false
+        /// When anything was last written: what the other side counts our silence from.
+        var lastWrite = NIODeadline.now()
         /// Bytes handed to the transport and not yet taken by the system.
         var inFlight = 0
         var blocked: String?
@@ -204,13 +204,8 @@ final class PublishGate: Sendable {
         return wake
     }
 
-    /// Whether anything was written since the last time this was asked: then no heartbeat is due.
-    func hasWrittenSinceAsked() -> Bool {
-        self.state.withLockedValue { state in
-            defer { state.hasWritten = false }
-            return state.hasWritten
-        }
-    }
+    /// When anything was last written.
+    var lastWrite: NIODeadline { self.state.withLockedValue { $0.lastWrite } }
 
     enum Settlement {
         case ack
@@ -432,7 +427,7 @@ final class PublishGate: Sendable {
             let size = state.output.byteCount
             guard let transport = state.transport, size > 0 else { return ([], 0, nil) }
             state.inFlight += size
-            state.hasWritten = true
+            state.lastWrite = .now()
             return (state.output.take(), size, transport)
         }
         guard let transport, let last = pieces.last else { return }
