@@ -60,16 +60,26 @@ let package = Package(
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ],
             swiftSettings: ours),
-        .testTarget(name: "AMQPWireTests", dependencies: ["AMQPWire", "AMQPWireGenerator", nioCore], swiftSettings: ours),
+        .testTarget(
+            name: "AMQPWireTests", dependencies: ["AMQPWire", "AMQPWireGenerator", nioCore], swiftSettings: ours),
         .testTarget(
             name: "AMQPClientTests",
             dependencies: ["AMQPClient", "AMQPWire", nioCore, nioPosix, nioConcurrency, deques], swiftSettings: ours),
         .testTarget(
             name: "AMQPBrokerTests",
             dependencies: ["AMQPBroker", "AMQPWire", nioCore, nioPosix, nioConcurrency], swiftSettings: ours),
+        // What tests share: the brokers they run on, and the count of what ran on each.
+        .target(
+            name: "TestSupport", dependencies: ["AMQPBroker", "AMQPClient"], path: "Tests/TestSupport",
+            swiftSettings: ours),
+        .testTarget(
+            name: "ConformanceTests", dependencies: ["AMQPClient", "AMQPWire", "TestSupport", nioCore],
+            swiftSettings: ours),
         .testTarget(
             name: "HareDoTests",
-            dependencies: ["HareDo", "AMQPClient", "AMQPBroker", "AMQPWire", nioCore, nioPosix, nioConcurrency, logging],
+            dependencies: [
+                "HareDo", "AMQPClient", "AMQPBroker", "AMQPWire", "TestSupport", nioCore, nioConcurrency, logging,
+            ],
             swiftSettings: ours),
     ]
 )

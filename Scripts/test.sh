@@ -95,8 +95,9 @@ test_package() { # test_package TITLE SWIFT-ARGUMENT...
   local heading=$1 ran left_out
   shift
   step "$heading: build" swift build "$@" --build-tests --disable-xctest
+  # One test at a time: many of them watch the clock, and on two cores they would be late because of one another.
   # stdbuf: into a pipe the tests would write in blocks, and of one that hangs or crashes the last block would be missing.
-  step "$heading: test" stdbuf -oL swift test "$@" --skip-build --disable-xctest
+  step "$heading: test" stdbuf -oL swift test "$@" --skip-build --disable-xctest --no-parallel
   ran=$(plain "$log" | sed -n 's/.*Test run with \([0-9]*\) tests\{0,1\} .*passed after.*/\1/p' | awk '{ n += $1 } END { print n + 0 }')
   left_out=$(plain "$log" | grep -cE '^[^[:alnum:]]+ Test .+ skipped(\.|: )' || true)
   if ((ran - left_out <= 0)); then

@@ -5,18 +5,18 @@ import NIOCore
 import NIOPosix
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Musl)
-import Musl
+    import Musl
 #elseif canImport(Darwin)
-import Darwin
+    import Darwin
 #endif
 
 /// An AMQP 0-9-1 broker inside the process, in memory: queues, exchanges and messages live as long as it runs.
 ///
-/// It behaves as RabbitMQ does, down to its reply codes and texts, so that any client of RabbitMQ can talk to it, and code
-/// tested on it works on RabbitMQ. It is made for tests, for development without anything installed, and for programs that
-/// only talk to themselves; it is not persistent and not a cluster.
+/// It behaves as RabbitMQ does, down to its reply codes and texts, so that any client of RabbitMQ can talk to it, and
+/// code tested on it works on RabbitMQ. It is made for tests, for development without anything installed, and for
+/// programs that only talk to themselves; it is not persistent and not a cluster.
 public final class AMQPEmbeddedBroker: Sendable {
     /// The port it listens on; `nil` on a Unix-domain socket.
     public let port: Int?
@@ -93,8 +93,8 @@ public final class AMQPEmbeddedBroker: Sendable {
 
     /// Stops listening, closes every connection with 320 `CONNECTION_FORCED`, and returns when all of them are closed.
     ///
-    /// A client that does not answer is cut off after ``Configuration/closeTimeout``. Calling it again does nothing more than
-    /// wait for the same.
+    /// A client that does not answer is cut off after ``Configuration/closeTimeout``. Calling it again only waits
+    /// for the same.
     public func stop() async {
         self.listener.close(promise: nil)
         try? await self.listener.closeFuture.get()

@@ -98,7 +98,8 @@ public final class AMQPChannel: Sendable {
         let limit = self.connection.configuration.maximumMessageSize
         guard message.body.readableBytes <= limit else {
             throw AMQPError(
-                .invalidArgument, "a body of \(message.body.readableBytes) bytes, and at most \(limit) may be published")
+                .invalidArgument, "a body of \(message.body.readableBytes) bytes, and at most \(limit) may be published"
+            )
         }
         let publish = PublishGate.Publish(
             channel: self.id,
@@ -106,10 +107,19 @@ public final class AMQPChannel: Sendable {
             properties: message.properties, body: message.body, confirm: confirm)
         switch self.connection.gate.publish(publish) {
         case .accepted: return
-        case .refused(let error): throw error
+        case .refused(let error): throw self.reason(error)
         case .full: break
         }
-        try await self.waitForRoom(publish, until: deadline)
+        do {
+            try await self.waitForRoom(publish, until: deadline)
+        } catch {
+            throw self.reason(error)
+        }
+    }
+
+    /// A channel that is closed and forgotten is refused without a reason; we know it.
+    private func reason(_ error: AMQPError) -> AMQPError {
+        error.code == .channelClosed ? self.failure ?? error : error
     }
 
     private func waitForRoom(
@@ -125,13 +135,17 @@ public final class AMQPChannel: Sendable {
             waiter.resolve(.failure(AMQPError(.timedOut, "no room to publish in time: the broker takes nothing")))
         }
         defer { self.connection.scheduler.cancel(token) }
-        do {
-            try await waiter.value()
-        } catch {
-            // Cancelled too late to take the message back: then it was published.
-            if error.code == .cancelled, !gate.abandon(handle) { return }
-            throw error
+        // Cancelled too late to take the message back means that the gate has resolved it, one way or the other.
+        let result = await withTaskCancellationHandler { () async -> Result<Void, AMQPError> in
+            do throws(AMQPError) {
+                return .success(try await waiter.uncancellableValue())
+            } catch {
+                return .failure(error)
+            }
+        } onCancel: {
+            if gate.abandon(handle) { waiter.resolve(.failure(.cancelled)) }
         }
+        try result.get()
     }
 
     /// Puts the channel in confirm mode. Sends `confirm.select`; doing it again changes nothing.

@@ -65,10 +65,14 @@ extension AMQPConfiguration {
         } else if let colon = host.lastIndex(of: ":") {
             port = host[host.index(after: colon)...]
             host = host[..<colon]
+            guard !host.contains(":") else { throw wrong("an IPv6 address without brackets") }
         }
         guard let name = Self.percentDecoded(host) else { throw wrong("a bad percent escape") }
         guard let port, !port.isEmpty else { return (name.isEmpty ? "localhost" : name, defaultPort) }
-        guard let number = Int(port), (1...65535).contains(number) else { throw wrong("a port that is not 1 to 65535") }
+        // `Int` alone would take a sign.
+        guard port.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }),
+            let number = Int(port), (1...65535).contains(number)
+        else { throw wrong("a port that is not 1 to 65535") }
         return (name.isEmpty ? "localhost" : name, number)
     }
 

@@ -8,9 +8,16 @@ extension AMQPConnection {
     /// The caller that is cancelled leaves a tombstone: the reply still comes and is for nobody else. Only when the reply
     /// timeout passes is the channel closed.
     func request(_ method: AMQPMethod, on channel: AMQPChannel) async throws(AMQPError) -> ChannelReply {
-        let core = try self.core(of: channel)
         self.lastRequestID += 1
-        let id = self.lastRequestID
+        return try await self.request(method, id: self.lastRequestID, on: channel)
+    }
+
+    private func request(
+        _ method: AMQPMethod, id: UInt64, on channel: AMQPChannel
+    ) async throws(AMQPError) -> ChannelReply {
+        let core = try self.core(of: channel)
+        // Behind `connection.close` it would not be answered.
+        if case .closing = self.phase { throw Self.closedByUs }
         let waiter = ReplyWaiter(cancelled: .cancelled)
         try self.submit(method, id: id, waiter: waiter, on: core)
         let timeout = self.configuration.replyTimeout
@@ -41,13 +48,21 @@ extension AMQPConnection {
         switch core.machine.request(id: id, method, waiter: waiter) {
         case .send(let method):
             do {
-                try self.gate.write(method, channel: core.number)
+                try self.write(method, on: core)
             } catch {
                 self.send(next: core.machine.withdraw(id: id).next, on: core)
                 throw error
             }
         case .queued: break
-        case .refuse(let error): throw error
+        case .refuse(let error): throw core.channel.failure ?? error
+        }
+    }
+
+    private func write(_ method: AMQPMethod, on core: ChannelCore) throws(AMQPError) {
+        if case .confirmSelect = method {
+            self.gate.selectConfirms(channel: core.id)
+        } else {
+            try self.gate.write(method, channel: core.number)
         }
     }
 
@@ -56,7 +71,7 @@ extension AMQPConnection {
         var next = method
         while let method = next {
             do {
-                try self.gate.write(method, channel: core.number)
+                try self.write(method, on: core)
                 return
             } catch {
                 let (waiter, following) = core.machine.withdrawInFlight()
@@ -91,7 +106,8 @@ extension AMQPConnection {
         _ = try? await waiter.uncancellableValue()
     }
 
-    private func close(_ core: ChannelCore, _ error: AMQPError, waiter: ReplyWaiter?) {
+    /// From here on nothing happens on the channel any more; its number stays taken until the broker has answered.
+    func close(_ core: ChannelCore, _ error: AMQPError, waiter: ReplyWaiter?) {
         switch core.machine.close(waiter: waiter) {
         case .done: waiter?.resolve(.success(.method(.channelCloseOk(.init()))))
         case .send(let failing):
@@ -102,6 +118,7 @@ extension AMQPConnection {
             for waiter in failing { waiter.resolve(.failure(error)) }
             for consumer in core.consumers.values { self.remove(consumer, error.code == .timedOut ? error : nil) }
             core.consumers.removeAll()
+            core.ended(error)
         }
     }
 
@@ -116,29 +133,35 @@ extension AMQPConnection {
             // The broker would end the whole connection (530).
             throw AMQPError(.invalidArgument, "the consumer tag '\(method.consumerTag)' is in use on this channel")
         }
-        self.add(
-            ChannelCore.Consumer(tag: method.consumerTag, needsAcknowledgement: !method.noAck, sink: sink), to: core)
+        let consumer = ChannelCore.Consumer(
+            tag: method.consumerTag, needsAcknowledgement: !method.noAck, sink: sink)
+        self.add(consumer, to: core)
+        self.lastRequestID += 1
+        let id = self.lastRequestID
         do {
-            _ = try await self.request(.basicConsume(method), on: channel)
+            _ = try await self.request(.basicConsume(method), id: id, on: channel)
         } catch {
-            if error.code == .cancelled, let core = try? self.core(of: channel) {
-                // The broker may have begun to deliver: whatever comes goes back, until it has heard of the cancel.
-                self.add(
-                    ChannelCore.Consumer(
-                        tag: method.consumerTag, needsAcknowledgement: !method.noAck, sink: ReturningSink()), to: core)
-                self.cancelAbandoned(method.consumerTag, on: core)
-            } else {
+            // If the broker was asked and its answer is still to come, `discard` undoes it then.
+            if !core.machine.isPending(id: id), core.consumers[method.consumerTag] === consumer {
                 core.consumers[method.consumerTag] = nil
+                self.detach(consumer)
             }
             throw error
         }
     }
 
-    private func cancelAbandoned(_ tag: String, on core: ChannelCore) {
+    /// The broker has begun to deliver to a consumer whose caller gave up: whatever comes goes back, until the broker
+    /// has heard of the cancel.
+    private func undo(_ consume: AMQPMethod.BasicConsume, on core: ChannelCore) {
+        guard let consumer = core.consumers[consume.consumerTag] else { return }
+        self.detach(consumer)
+        self.add(
+            ChannelCore.Consumer(
+                tag: consume.consumerTag, needsAcknowledgement: !consume.noAck, sink: ReturningSink()), to: core)
         self.lastRequestID += 1
         let nobody = ReplyWaiter(cancelled: .cancelled)
         try? self.submit(
-            .basicCancel(.init(consumerTag: tag)), id: self.lastRequestID, waiter: nobody, on: core)
+            .basicCancel(.init(consumerTag: consume.consumerTag)), id: self.lastRequestID, waiter: nobody, on: core)
     }
 
     func cancel(_ tag: String, on channel: AMQPChannel) async throws(AMQPError) {
@@ -162,6 +185,12 @@ extension AMQPConnection {
     // MARK: - What the broker says
 
     func received(_ method: AMQPMethod, on core: ChannelCore) {
+        if core.machine.isClosing {
+            switch method {
+            case .channelClose, .channelCloseOk: break
+            default: return
+            }
+        }
         switch method {
         case .basicAck(let ack):
             self.gate.confirmed(channel: core.id, tag: ack.deliveryTag, multiple: ack.multiple, acked: true)
@@ -176,8 +205,10 @@ extension AMQPConnection {
                     .consumerCancelled, "the broker cancelled the consumer '\(cancel.consumerTag)': its queue is gone",
                     origin: .peer))
         case .channelFlow(let flow):
-            self.gate.pauseChannel(core.id, !flow.active)
+            // The answer marks the place in the stream: no content behind "stopped", none before "goes on".
+            if !flow.active { self.gate.pauseChannel(core.id, true) }
             self.writeQuietly(.channelFlowOk(.init(active: flow.active)), on: core)
+            if flow.active { self.gate.pauseChannel(core.id, false) }
         case .channelClose(let close):
             let error = AMQPError(close)
             let (ends, failing) = core.machine.peerClosed(error)
@@ -189,6 +220,10 @@ extension AMQPConnection {
             for waiter in failing { waiter.resolve(.failure(error)) }
             self.remove(core, error)
         case .channelCloseOk:
+            guard core.machine.isClosing else {
+                self.violated(ChannelMachine<ReplyWaiter>.violation("\(method.id) without a close", method.id))
+                return
+            }
             let waiter = core.machine.closedOk()
             self.remove(core, ChannelMachine<ReplyWaiter>.closedByUs)
             waiter?.resolve(.success(.method(method)))
@@ -211,7 +246,6 @@ extension AMQPConnection {
     /// What a reply changes, before anything that follows it in the same read is looked at.
     private func apply(_ reply: ChannelReply, of request: ChannelMachine<ReplyWaiter>.Request, on core: ChannelCore) {
         switch request.method {
-        case .confirmSelect: self.gate.enableConfirms(channel: core.id)
         case .basicCancel(let cancel):
             if let consumer = core.consumers.removeValue(forKey: cancel.consumerTag) { self.remove(consumer, nil) }
         case .basicGet(let get):
@@ -222,8 +256,9 @@ extension AMQPConnection {
         }
     }
 
-    /// A reply whose caller gave up: a message it brought goes back to its queue.
+    /// A reply whose caller gave up: a message it brought goes back to its queue, a consumer it made is cancelled.
     private func discard(_ reply: ChannelReply, of request: ChannelMachine<ReplyWaiter>.Request, on core: ChannelCore) {
+        if case .basicConsume(let consume) = request.method { self.undo(consume, on: core) }
         guard case .basicGet(let get) = request.method, !get.noAck, case .content(let content) = reply,
             case .basicGetOk(let getOk) = content.method
         else { return }

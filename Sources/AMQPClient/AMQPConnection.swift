@@ -30,6 +30,8 @@ public actor AMQPConnection {
     var phase: Phase
     var transport: (any Channel)?
     private var handler: ConnectionHandler?
+    /// Sockets on the way to being connected. A host may have several addresses, and one of them wins.
+    private var candidates: [(channel: any Channel, handler: ConnectionHandler)] = []
     private var handshake: HandshakeMachine
     private var decoder: AMQPFrameDecoder
     private var heartbeat: HeartbeatMonitor?
@@ -66,11 +68,17 @@ public actor AMQPConnection {
     public static func connect(
         _ configuration: AMQPConfiguration = .init(), on eventLoop: (any EventLoop)? = nil, logger: Logger? = nil
     ) async throws(AMQPError) -> AMQPConnection {
-        let connection = AMQPConnection(
-            configuration, eventLoop: eventLoop ?? MultiThreadedEventLoopGroup.singleton.next(),
-            logger: logger ?? Logger(label: "amqp.client", factory: { _ in SwiftLogNoOpLogHandler() }))
+        let connection = Self.unconnected(configuration, on: eventLoop, logger: logger)
         try await connection.open()
         return connection
+    }
+
+    static func unconnected(
+        _ configuration: AMQPConfiguration, on eventLoop: (any EventLoop)? = nil, logger: Logger? = nil
+    ) -> AMQPConnection {
+        AMQPConnection(
+            configuration, eventLoop: eventLoop ?? MultiThreadedEventLoopGroup.singleton.next(),
+            logger: logger ?? Logger(label: "amqp.client", factory: { _ in SwiftLogNoOpLogHandler() }))
     }
 
     /// What the broker said of itself: product, version, capabilities.
@@ -86,7 +94,7 @@ public actor AMQPConnection {
 
     // MARK: - Opening
 
-    private func open() async throws(AMQPError) {
+    func open() async throws(AMQPError) {
         guard case .connecting(let waiter) = self.phase else { return }
         let timeout = self.configuration.connectTimeout
         let address = self.configuration.address
@@ -110,11 +118,7 @@ public actor AMQPConnection {
             .connectTimeout(TimeAmount(self.configuration.connectTimeout))
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    try self.assumeIsolated { connection in
-                        let handler = ConnectionHandler(connection)
-                        try channel.pipeline.syncOperations.addHandler(handler)
-                        connection.handler = handler
-                    }
+                    try self.assumeIsolated { try $0.prepare(channel) }
                 }
             }
         let future =
@@ -125,19 +129,38 @@ public actor AMQPConnection {
         future.whenComplete { result in self.assumeIsolated { $0.connected(result) } }
     }
 
+    private func prepare(_ channel: any Channel) throws {
+        // A look-up or a further address that comes after we gave up goes no further.
+        if case .closed(let error) = self.phase { throw error }
+        let handler = ConnectionHandler(self)
+        try channel.pipeline.syncOperations.addHandler(handler)
+        self.candidates.append((channel, handler))
+    }
+
     private func connected(_ result: Result<any Channel, any Error>) {
+        let candidates = self.candidates
+        self.candidates.removeAll()
         switch result {
         case .success(let channel):
-            guard case .connecting = self.phase else {
+            guard case .connecting = self.phase, let winner = candidates.first(where: { $0.channel === channel }) else {
                 channel.close(promise: nil)
                 return
             }
             self.transport = channel
+            self.handler = winner.handler
+            winner.handler.isChosen = true
+            guard channel.isActive else {
+                self.end(self.handshake.connectionEnded())
+                return
+            }
             self.gate.connected(channel)
             self.gate.writeProtocolHeader()
         case .failure(let error):
             let why = ConnectFailure.describe(error)
-            self.end(AMQPError(.connectFailed, "no broker at \(self.configuration.address) (\(why))", cause: error))
+            self.end(
+                AMQPError(
+                    ConnectFailure.isTimeout(error) ? .connectTimedOut : .connectFailed,
+                    "no broker at \(self.configuration.address) (\(why))", cause: error))
         }
     }
 
@@ -194,7 +217,7 @@ public actor AMQPConnection {
         self.touched.removeAll(keepingCapacity: true)
         for consumer in touched {
             consumer.isTouched = false
-            guard consumer.sink.batchEnded(), !consumer.isFull else { continue }
+            guard consumer.sink.batchEnded(), !consumer.isFull, !consumer.isRemoved else { continue }
             consumer.isFull = true
             self.fullConsumers += 1
             self.handler?.setPaused(true)
@@ -263,22 +286,23 @@ public actor AMQPConnection {
             self.writeQuietly(.connectionCloseOk(.init()), channel: 0)
             self.end(AMQPError(close))
         case .connectionCloseOk:
-            self.end(Self.closedByUs)
+            if case .closing = self.phase { self.end(Self.closedByUs) } else { self.misplaced(method) }
         case .connectionBlocked(let blocked):
             self.logger.info("blocked by the broker", metadata: ["amqp.reply.text": "\(blocked.reason)"])
             self.gate.setBlocked(blocked.reason)
         case .connectionUnblocked:
             self.logger.info("unblocked by the broker")
             self.gate.setBlocked(nil)
-        default:
-            self.protocolFailed(
-                AMQPError(
-                    .protocolViolation, "\(method.id) on channel 0",
-                    reply: .init(code: 503, text: "\(method.id) on channel 0", method: method.id), origin: .peer))
+        default: self.misplaced(method)
         }
     }
 
+    private func misplaced(_ method: AMQPMethod) {
+        self.protocolFailed(ChannelMachine<ReplyWaiter>.violation("\(method.id) on channel 0", method.id))
+    }
+
     private func received(_ content: AMQPContentAssembler.Content, on core: ChannelCore) throws(AMQPWireError) {
+        guard !core.machine.isClosing else { return }
         switch content.method {
         case .basicDeliver(let deliver):
             guard let consumer = core.consumers[deliver.consumerTag] else {
@@ -311,6 +335,12 @@ public actor AMQPConnection {
         }
     }
 
+    /// Whether the socket is not read, because a consumer is full.
+    var isReadingPaused: Bool { self.fullConsumers > 0 }
+    var channelCount: Int { self.channels.count }
+    /// Consumers on all channels.
+    var consumerCount: Int { self.channels.values.reduce(0) { $0 + $1.consumers.count } }
+
     // MARK: - Heartbeats
 
     private func scheduleHeartbeat() {
@@ -324,6 +354,7 @@ public actor AMQPConnection {
         case .connecting, .closed: return
         }
         if self.fullConsumers > 0 { self.heartbeat?.received(now: .now()) }
+        if self.gate.hasWrittenSinceAsked() { self.heartbeat?.sent(now: .now()) }
         switch self.heartbeat?.tick(now: .now()) {
         case .send: self.gate.writeHeartbeat()
         case .dead:
@@ -374,7 +405,8 @@ public actor AMQPConnection {
         case .open:
             let why = cause.map { " (\(ConnectFailure.describe($0)))" } ?? ""
             self.end(
-                AMQPError(.connectionClosed, "the connection to the broker was lost\(why)", origin: .peer, cause: cause))
+                AMQPError(.connectionClosed, "the connection to the broker was lost\(why)", origin: .peer, cause: cause)
+            )
         case .closed: break
         }
     }
@@ -421,6 +453,8 @@ public actor AMQPConnection {
         self.lastChannel = nil
         self.readCompleted()
         self.transport?.close(promise: nil)
+        for candidate in self.candidates { candidate.channel.close(promise: nil) }
+        self.candidates.removeAll()
         self.handler = nil
         if case .connecting(let waiter) = phase { waiter.resolve(.failure(error)) }
         for waiter in self.endWaiters { waiter.resolve(.success(())) }
@@ -457,7 +491,13 @@ public actor AMQPConnection {
         self.channels[number] = ChannelCore(
             id: channel.id, number: number, epoch: epoch, channel: channel,
             maximumBodySize: self.configuration.maximumIncomingMessageSize)
-        _ = try await self.request(.channelOpen(.init()), on: channel)
+        do {
+            _ = try await self.request(.channelOpen(.init()), on: channel)
+        } catch {
+            // Nobody will ever close a channel that nobody has, and the broker may have opened it.
+            if let core = self.channels[number], core.id == channel.id { self.close(core, error, waiter: nil) }
+            throw error
+        }
         return channel
     }
 
@@ -474,22 +514,22 @@ public actor AMQPConnection {
         for waiter in core.machine.connectionEnded(error) { waiter.resolve(.failure(error)) }
         for consumer in core.consumers.values { self.remove(consumer, error) }
         core.consumers.removeAll()
-        core.returns = nil
-        core.channel.ended(error)
         self.gate.closeChannel(core.id, error, farewell: nil)
         self.gate.forgetChannel(core.id)
-        for action in core.onEnd { action(error) }
-        core.onEnd.removeAll()
+        core.ended(error)
     }
 
     func add(_ consumer: ChannelCore.Consumer, to core: ChannelCore) {
         core.consumers[consumer.tag] = consumer
         let (number, tag) = (core.number, consumer.tag)
-        consumer.sink.whenRoom { [weak self] in
-            guard let self else { return }
+        // Tags and numbers are used again, so it takes the sink to know whose room it is.
+        consumer.sink.whenRoom { [weak self, weak sink = consumer.sink] in
+            guard let self, let sink else { return }
             self.eventLoop.execute {
                 self.assumeIsolated { connection in
-                    guard let consumer = connection.channels[number]?.consumers[tag] else { return }
+                    guard let consumer = connection.channels[number]?.consumers[tag], consumer.sink === sink else {
+                        return
+                    }
                     connection.hasRoom(consumer)
                 }
             }
@@ -498,6 +538,12 @@ public actor AMQPConnection {
 
     func remove(_ consumer: ChannelCore.Consumer, _ error: AMQPError?) {
         consumer.sink.ended(error)
+        self.detach(consumer)
+    }
+
+    /// Reading does not wait for this consumer any more, even if it is found full at the end of the batch.
+    func detach(_ consumer: ChannelCore.Consumer) {
+        consumer.isRemoved = true
         self.hasRoom(consumer)
     }
 }

@@ -187,11 +187,14 @@ public actor Peer {
             connection: connection, inbox: inbox, sending: sending, calling: calling, callReplyTo: replyTo, user: user)
     }
 
+    /// RabbitMQ's name for a reply that goes straight to the channel that asked; with a suffix once the broker has seen it.
+    private static let directReplyTo = "amq.rabbitmq.reply-to"
+
     /// Replies to calls skip the queue where the broker can do that (RabbitMQ's direct reply-to).
     private func prepareCalls(
         _ connection: AMQPConnection, _ responder: MessageStorage.Responder
     ) async throws(AMQPError) -> (AMQPChannel, String) {
-        let direct = "amq.rabbitmq.reply-to"
+        let direct = Self.directReplyTo
         let onReturn: @Sendable (AMQPReturnedMessage) -> Void = { message in
             self.assumeIsolated { $0.callReturned(message) }
         }
@@ -285,9 +288,12 @@ public actor Peer {
     /// A message in the inbox.
     private func arrived(_ delivery: AMQPDelivery, _ responder: MessageStorage.Responder) {
         let storage = MessageStorage(delivery, needsAcknowledgement: false, responder: responder, keeps: true)
-        // Only an id of our own making makes it a reply, whatever its message id says.
+        // Only an id of our own making makes it a reply, whatever its message id says; and what we sent to ourselves, which
+        // asks for a reply to us, is none.
         var replyID: String?
-        if let id = delivery.properties.correlationID {
+        let isOurs =
+            storage.replyTo.map { $0 == self.address || $0.hasPrefix(Self.directReplyTo) } ?? false
+        if !isOurs, let id = delivery.properties.correlationID {
             switch self.calls.kind(of: id) {
             case .call:
                 self.replied(storage)

@@ -125,7 +125,9 @@ final class CommandRunner {
             self.channels[command.channel] = nil
             self.send(.channelCloseOk(.init()), channel: command.channel, &state)
         case (.open, .method(.channelOpen)): throw .channelError("second 'channel.open' seen")
-        case (.open(let id), .method(let method)): try state.run(method, on: id)
+        case (.open(let id), .method(let method)):
+            try state.run(method, on: id)
+            self.warnOfTransientQueue(method, state.settings)
         case (.closing, .method(.channelCloseOk)): self.channels[command.channel] = nil
         // Both sides closed at once: the client still owes its close-ok.
         case (.closing, .method(.channelClose)):
@@ -139,6 +141,16 @@ final class CommandRunner {
         case (_, .failure): break
         }
         return true
+    }
+
+    /// Newer brokers refuse what this one accepted.
+    private func warnOfTransientQueue(_ method: AMQPMethod, _ settings: VirtualHostState.Settings) {
+        guard settings.compatibility == .lenient, case .queueDeclare(let declare) = method, !declare.passive,
+            !declare.durable, !declare.exclusive
+        else { return }
+        self.logger.warning(
+            "A queue is neither durable nor exclusive, which RabbitMQ 4.3 refuses",
+            metadata: [LogKey.queue: "\(declare.queue)"])
     }
 
     private func runOnConnection(

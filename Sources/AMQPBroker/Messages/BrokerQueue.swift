@@ -47,8 +47,8 @@ struct BrokerQueue: Sendable {
 
     /// The next message and the consumer whose turn it is, if there are both.
     ///
-    /// A message whose time ends just at `now` may still be delivered: with a time-to-live of 0 a message goes to a consumer
-    /// that waits, or nowhere.
+    /// A message whose time ends just at `now` may still be delivered: with a time-to-live of 0 a message goes to a
+    /// consumer that waits, or nowhere.
     mutating func nextDelivery(now: NIODeadline) -> (QueuedMessage, SlotID<BrokerConsumer>)? {
         guard !self.ready.isEmpty, self.consumers.hasReady else { return nil }
         while self.ready.popExpired(now, including: false) != nil {}

@@ -10,8 +10,8 @@ struct PropertyScan: Hashable {
     /// Milliseconds, as the publisher spelled them.
     var expiration: String?
     var userID: String?
-    /// Where the value of `reply-to` stands, if it asks for direct reply-to: its length octet and 21 bytes. Counted from the
-    /// beginning of the list, for the list may move to another buffer.
+    /// Where the value of `reply-to` stands, if it asks for direct reply-to: its length octet and 21 bytes. Counted
+    /// from the beginning of the list, for the list may move to another buffer.
     var directReplyTo: Range<Int>?
     /// Whether the headers hold `CC` or `BCC` (RabbitMQ's sender-selected distribution).
     var hasCopies = false
@@ -35,7 +35,9 @@ struct PropertyScan: Hashable {
         if flags & 1 << 15 != 0 { try walk.skipShortString() }
         if flags & 1 << 14 != 0 { try walk.skipShortString() }
         if flags & 1 << 13 != 0 { self.hasCopies = try walk.skipTable(depth: 0) }
-        if flags & 1 << 12 != 0 { self.isPersistent = try walk.readInteger(UInt8.self) == AMQPBasicProperties.persistent }
+        if flags & 1 << 12 != 0 {
+            self.isPersistent = try walk.readInteger(UInt8.self) == AMQPBasicProperties.persistent
+        }
         if flags & 1 << 11 != 0 { try walk.skip(1) }
         if flags & 1 << 10 != 0 { try walk.skipShortString() }
         if flags & 1 << 9 != 0 {

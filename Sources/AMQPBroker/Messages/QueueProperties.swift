@@ -44,10 +44,13 @@ struct QueueProperties: Hashable, Sendable {
             self.kind = kind
         }
         guard self.kind == .quorum else { return }
-        let fault: String? =
-            if declare.exclusive { "exclusive-owner" } else if !declare.durable { "non-durable" } else if declare.autoDelete {
-                "auto-delete"
-            } else { nil }
+        let fault: String?
+        switch (declare.exclusive, declare.durable, declare.autoDelete) {
+        case (true, _, _): fault = "exclusive-owner"
+        case (_, false, _): fault = "non-durable"
+        case (_, _, true): fault = "auto-delete"
+        default: fault = nil
+        }
         if let fault { throw .preconditionFailed("invalid property '\(fault)' for \(resource)") }
     }
 
@@ -142,10 +145,7 @@ extension AMQPFieldValue? {
     /// `none`, or value and type as RabbitMQ's error texts have them.
     var erlangDescription: String {
         guard let self else { return "none" }
-        let value: String =
-            if let integer = self.integer { String(integer) } else if let string = self.string { string } else if
-                let boolean = self.boolean
-            { String(boolean) } else { "..." }
+        let value = self.integer.map(String.init) ?? self.string ?? self.boolean.map(String.init) ?? "..."
         return "the value '\(value)' of type '\(self.erlangType)'"
     }
 }

@@ -13,9 +13,7 @@ struct HeadersPattern: Hashable, Sendable {
         case nil: mode = "all"
         case let value?:
             guard let name = value.string else {
-                throw .preconditionFailed(
-                    "Invalid x-match field type \(value.erlangType) (value \((value as AMQPFieldValue?).erlangDescription)); "
-                        + "expected longstr")
+                throw .preconditionFailed("Invalid x-match field type \(value.erlangType); expected longstr")
             }
             mode = name
         }

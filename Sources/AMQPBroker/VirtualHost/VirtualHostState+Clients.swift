@@ -4,7 +4,9 @@
 extension VirtualHostState {
     mutating func addClient(_ client: BrokerClient) -> ClientID { self.clients.insert(client) }
 
-    /// Everything of a connection goes: channels, consumers, exclusive queues; what it had not acknowledged is requeued.
+    /// Everything of a connection goes: channels, consumers, exclusive queues.
+    ///
+    /// What it had not acknowledged is requeued.
     mutating func removeClient(_ id: ClientID) {
         guard let client = self.clients[id] else { return }
         self.removeChannels(Array(client.channels))

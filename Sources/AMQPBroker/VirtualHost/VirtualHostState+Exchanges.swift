@@ -106,6 +106,9 @@ extension VirtualHostState {
         _ queue: String, _ exchange: String, _ key: String, _ arguments: AMQPTable, on channel: ChannelID
     ) throws(BrokerException) -> (QueueID, Binding) {
         let name = try self.queueName(queue, on: channel)
+        guard !name.hasPrefix(PropertyScan.directReplyAddress) else {
+            throw .accessRefused("\(self.describe(queue: name)) cannot be bound")
+        }
         let id = try self.queue(named: name)
         let key = queue.isEmpty && key.isEmpty ? name : key
         return (

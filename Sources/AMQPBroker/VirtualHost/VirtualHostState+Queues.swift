@@ -121,7 +121,8 @@ extension VirtualHostState {
 
     private func locked(_ name: String) -> BrokerException {
         .resourceLocked(
-            "cannot obtain exclusive access to locked \(self.describe(queue: name)). It could be originally declared on "
-                + "another connection or the exclusive property value does not match that of the original declaration.")
+            "cannot obtain exclusive access to locked \(self.describe(queue: name)). It could be originally declared "
+                + "on another connection or the exclusive property value does not match that of the original "
+                + "declaration.")
     }
 }

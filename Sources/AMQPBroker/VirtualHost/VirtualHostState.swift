@@ -5,8 +5,8 @@ import NIOCore
 
 /// Everything a virtual host knows: exchanges, queues, bindings, and the connections, channels and consumers on them.
 ///
-/// A value. Time comes in as ``now``; what goes out is appended to the connections' outputs, and who has to be woken for
-/// it stands in ``wakeups`` until the lock around this value is released.
+/// A value. Time comes in as ``now``; what goes out is appended to the connections' outputs, and who has to be woken
+/// for it stands in ``wakeups`` until the lock around this value is released.
 struct VirtualHostState: Sendable {
     typealias QueueID = SlotID<BrokerQueue>
     typealias ChannelID = SlotID<BrokerChannel>

@@ -16,6 +16,8 @@ final class ChannelCore {
         let tag: String
         let needsAcknowledgement: Bool
         let sink: any DeliverySink
+        /// It was taken out of its channel: nobody will say any more that it has room.
+        var isRemoved = false
         /// Whether it got something in the batch that is being read.
         var isTouched = false
         /// Whether its sink is full, so that the socket is not read.
@@ -44,5 +46,14 @@ final class ChannelCore {
         self.epoch = epoch
         self.channel = channel
         self.assembler = AMQPContentAssembler(maximumBodySize: UInt64(max(maximumBodySize, 0)))
+    }
+
+    /// Tells everybody who wants to know of the channel's end, once.
+    func ended(_ error: AMQPError) {
+        self.returns = nil
+        self.channel.ended(error)
+        let actions = self.onEnd
+        self.onEnd.removeAll()
+        for action in actions { action(error) }
     }
 }

@@ -49,6 +49,11 @@ struct ChannelMachine<Waiter> {
         }
     }
 
+    /// We sent `channel.close`: whatever comes now is discarded but the answer, and a close of theirs.
+    var isClosing: Bool {
+        if case .closing = self.state { true } else { false }
+    }
+
     static var closedByUs: AMQPError { AMQPError(.channelClosed, "the channel was closed") }
 
     mutating func request(id: UInt64, _ method: AMQPMethod, waiter: Waiter) -> OnRequest {
@@ -65,14 +70,18 @@ struct ChannelMachine<Waiter> {
     mutating func replied(_ reply: AMQPMethodID) -> OnReply {
         guard case .open = self.state else { return .ignore }
         guard let request = self.inFlight else {
-            return .violation(AMQPError(.protocolViolation, "\(reply) without a request", origin: .peer))
+            return .violation(Self.violation("\(reply) without a request", reply))
         }
         guard request.method.replies.contains(reply) else {
-            return .violation(
-                AMQPError(.protocolViolation, "\(reply) in answer to \(request.method.id)", origin: .peer))
+            return .violation(Self.violation("\(reply) in answer to \(request.method.id)", reply))
         }
         self.inFlight = self.queued.popFirst()
         return .matched(request, next: self.inFlight?.method)
+    }
+
+    /// `command-invalid`: a method out of place.
+    static func violation(_ text: String, _ method: AMQPMethodID) -> AMQPError {
+        AMQPError(.protocolViolation, text, reply: .init(code: 503, text: text, method: method), origin: .peer)
     }
 
     /// A method could not be written after all: as if it had never been asked for.

@@ -23,6 +23,8 @@ struct ConfirmTracker<Waiter: Sendable>: Sendable {
     private var slots: Deque<Slot> = []
     /// Mandatory messages that somebody waits for, by message id: a return carries no tag.
     private var tagsByMessageID: [String: UInt64] = [:]
+    /// Further messages with the id of one above: rare, so that the common one costs no array.
+    private var laterTags: [String: [UInt64]] = [:]
     private var returned: [UInt64: AMQPError.Reply] = [:]
 
     /// The tag of the next message.
@@ -37,7 +39,13 @@ struct ConfirmTracker<Waiter: Sendable>: Sendable {
         let tag = self.nextTag
         if let waiter {
             self.slots.append(.waiting(waiter, messageID: messageID))
-            if let messageID { self.tagsByMessageID[messageID] = tag }
+            if let messageID {
+                if self.tagsByMessageID[messageID] == nil {
+                    self.tagsByMessageID[messageID] = tag
+                } else {
+                    self.laterTags[messageID, default: []].append(tag)
+                }
+            }
         } else {
             self.slots.append(.silent)
         }
@@ -48,6 +56,18 @@ struct ConfirmTracker<Waiter: Sendable>: Sendable {
     mutating func returned(messageID: String?, reply: AMQPError.Reply) {
         guard let messageID, let tag = self.tagsByMessageID[messageID] else { return }
         self.returned[tag] = reply
+        // With the same id used twice, the broker returns the messages in the order of their publishing.
+        self.forget(tag, messageID)
+    }
+
+    /// The message with this tag is not looked for by its id any more.
+    private mutating func forget(_ tag: UInt64, _ messageID: String) {
+        if self.tagsByMessageID[messageID] == tag {
+            self.tagsByMessageID[messageID] = self.laterTags[messageID]?.removeFirst()
+        } else {
+            self.laterTags[messageID]?.removeAll { $0 == tag }
+        }
+        if self.laterTags[messageID]?.isEmpty == true { self.laterTags[messageID] = nil }
     }
 
     /// An ack or nack arrived.
@@ -78,7 +98,7 @@ struct ConfirmTracker<Waiter: Sendable>: Sendable {
     private mutating func resolve(at index: Int, acked: Bool, into resolved: inout [(Waiter, Outcome)]) {
         let tag = self.firstTag + UInt64(index)
         if case .waiting(let waiter, let messageID) = self.slots[index] {
-            if let messageID { self.tagsByMessageID[messageID] = nil }
+            if let messageID { self.forget(tag, messageID) }
             let reply = self.returned.removeValue(forKey: tag)
             resolved.append((waiter, acked ? reply.map(Outcome.returned) ?? .acked : .nacked))
         }

@@ -4,6 +4,16 @@ import NIOPosix
 
 /// What the operating system's errors mean, in a few words.
 enum ConnectFailure {
+    /// Whether the time was up, rather than somebody having refused.
+    static func isTimeout(_ error: any Error) -> Bool {
+        switch error {
+        case let error as NIOConnectionError: error.connectionErrors.last.map { Self.isTimeout($0.error) } ?? false
+        case ChannelError.connectTimeout: true
+        case let error as IOError: error.errnoCode == ETIMEDOUT
+        default: false
+        }
+    }
+
     static func describe(_ error: any Error) -> String {
         switch error {
         case let error as NIOConnectionError:
@@ -29,9 +39,9 @@ enum ConnectFailure {
 }
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Musl)
-import Musl
+    import Musl
 #elseif canImport(Darwin)
-import Darwin
+    import Darwin
 #endif

@@ -8,6 +8,9 @@ final class ConnectionHandler: ChannelDuplexHandler {
     typealias OutboundOut = ByteBuffer
 
     private let connection: AMQPConnection
+    /// Whether this is the socket that the connection uses: what happens on those that lost the race to be connected
+    /// is nobody's concern.
+    var isChosen = false
     private var context: ChannelHandlerContext?
     private var isPaused = false
     private var readWaits = false
@@ -18,22 +21,23 @@ final class ConnectionHandler: ChannelDuplexHandler {
     func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard self.isChosen else { return }
         let bytes = self.unwrapInboundIn(data)
         self.connection.assumeIsolated { $0.received(bytes) }
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
-        self.connection.assumeIsolated { $0.readCompleted() }
+        if self.isChosen { self.connection.assumeIsolated { $0.readCompleted() } }
         context.fireChannelReadComplete()
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        self.connection.assumeIsolated { $0.transportEnded(nil) }
+        if self.isChosen { self.connection.assumeIsolated { $0.transportEnded(nil) } }
         context.fireChannelInactive()
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        self.connection.assumeIsolated { $0.transportEnded(error) }
+        if self.isChosen { self.connection.assumeIsolated { $0.transportEnded(error) } }
         context.close(promise: nil)
     }
 

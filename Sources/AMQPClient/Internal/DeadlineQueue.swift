@@ -21,6 +21,8 @@ package struct DeadlineQueue<Payload> {
     package init() {}
 
     package var count: Int { self.payloads.count }
+    /// What takes memory: also what was removed and not yet swept out.
+    var storedCount: Int { self.heap.count }
 
     package mutating func insert(_ payload: Payload, at deadline: NIODeadline) -> UInt64 {
         self.lastID += 1

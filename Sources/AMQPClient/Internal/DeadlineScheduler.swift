@@ -10,7 +10,8 @@ package final class DeadlineScheduler: Sendable {
 
     private struct State {
         var queue = DeadlineQueue<@Sendable () -> Void>()
-        var tick: (deadline: NIODeadline, scheduled: Scheduled<Void>)?
+        var tick: (number: UInt64, deadline: NIODeadline, scheduled: Scheduled<Void>)?
+        var ticksArmed: UInt64 = 0
     }
     private let eventLoop: any EventLoop
     private let state = NIOLockedValueBox(State())
@@ -55,12 +56,23 @@ package final class DeadlineScheduler: Sendable {
         _ = old
     }
 
+    var isTicking: Bool { self.state.withLockedValue { $0.tick != nil } }
+    var ticksArmed: UInt64 { self.state.withLockedValue { $0.ticksArmed } }
+
     private func arm(_ state: inout State, at deadline: NIODeadline) {
-        state.tick = (deadline, self.eventLoop.scheduleTask(deadline: deadline) { [weak self] in self?.fire() })
+        state.ticksArmed += 1
+        let number = state.ticksArmed
+        let scheduled = self.eventLoop.scheduleTask(deadline: deadline) { [weak self] () -> Void in
+            self?.fire(tick: number)
+        }
+        state.tick = (number, deadline, scheduled)
     }
 
-    private func fire() {
-        let expired = self.state.withLockedValue { state in
+    func fire(tick number: UInt64) {
+        let expired = self.state.withLockedValue { state -> [@Sendable () -> Void] in
+            // The loop may have begun with a tick when it was cancelled: another one has taken its place, and arming a
+            // further one would leave two for ever.
+            guard state.tick?.number == number else { return [] }
             let expired = state.queue.popExpired(now: .now())
             state.tick = nil
             if let next = state.queue.nextDeadline() { self.arm(&state, at: next) }

@@ -49,8 +49,12 @@ final class PublishGate: Sendable {
         var transport: (any Channel)?
         /// Why nothing can be published at all; `nil` while the connection is open.
         var failure: AMQPError? = AMQPError(.connectionClosed, "the connection is not open yet")
+        /// `connection.close` is in the output: nothing may follow it but the answer to the broker's own.
+        var isClosing = false
         /// The loop has been told to write.
         var isAwake = false
+        /// Something was written since ``hasWrittenSinceAsked()`` was last called.
+        var hasWritten = false
         /// Bytes handed to the transport and not yet taken by the system.
         var inFlight = 0
         var blocked: String?
@@ -98,6 +102,10 @@ final class PublishGate: Sendable {
     func publishWhenThereIsRoom(_ publish: Publish, waiter: PublishWaiter) -> UInt64 {
         let (id, outcome) = self.state.withLockedValue { state -> (UInt64, Outcome) in
             state.lastSuspended += 1
+            // So may the end of the channel, and nobody would come to tell this one.
+            if let error = Self.failure(of: publish.channel, state) {
+                return (state.lastSuspended, Outcome(resolved: [(waiter, .failure(error))]))
+            }
             state.suspended.append(Suspended(id: state.lastSuspended, publish: publish, waiter: waiter))
             // Room may have come since the publisher was told there is none.
             return (state.lastSuspended, self.drain(&state))
@@ -145,7 +153,7 @@ final class PublishGate: Sendable {
     /// - Throws: if an argument does not fit its type; nothing was written then.
     func write(_ method: AMQPMethod, channel number: UInt16) throws(AMQPError) {
         let result = self.state.withLockedValue { state -> Result<Bool, AMQPWireError> in
-            guard state.transport != nil else { return .success(false) }
+            guard state.transport != nil, Self.mayBeWritten(method, state) else { return .success(false) }
             return Result { () throws(AMQPWireError) in
                 try state.output.append(method, channel: number)
                 return Self.needsWake(&state)
@@ -155,6 +163,24 @@ final class PublishGate: Sendable {
         case .success(let wake): if wake { self.wake() }
         case .failure(let error): throw AMQPError(encoding: error)
         }
+    }
+
+    private static func mayBeWritten(_ method: AMQPMethod, _ state: State) -> Bool {
+        if case .connectionCloseOk = method { true } else { !state.isClosing }
+    }
+
+    /// Appends `confirm.select` and begins to count: the broker counts every message behind it, also those that are
+    /// published before its answer is here.
+    func selectConfirms(channel id: UInt64) {
+        let wake = self.state.withLockedValue { state in
+            guard state.transport != nil, !state.isClosing, let number = state.channels[id]?.number,
+                (try? state.output.append(.confirmSelect(.init()), channel: number)) != nil
+            else { return false }
+            // Doing it again does not make the broker count from 1 again.
+            if state.channels[id]?.confirms == nil { state.channels[id]?.confirms = ConfirmTracker() }
+            return Self.needsWake(&state)
+        }
+        if wake { self.wake() }
     }
 
     func writeProtocolHeader() {
@@ -170,12 +196,20 @@ final class PublishGate: Sendable {
     func writeHeartbeat() -> Bool {
         let wake = self.state.withLockedValue { state in
             // Bytes that wait are as good a sign of life, and a stalled socket is not helped by more of them.
-            guard state.transport != nil, state.waiting == 0 else { return false }
+            guard state.transport != nil, state.waiting == 0, !state.isClosing else { return false }
             state.output.appendHeartbeat()
             return Self.needsWake(&state)
         }
         if wake { self.wake() }
         return wake
+    }
+
+    /// Whether anything was written since the last time this was asked: then no heartbeat is due.
+    func hasWrittenSinceAsked() -> Bool {
+        self.state.withLockedValue { state in
+            defer { state.hasWritten = false }
+            return state.hasWritten
+        }
     }
 
     enum Settlement {
@@ -186,8 +220,8 @@ final class PublishGate: Sendable {
 
     /// Acknowledges or refuses a delivery.
     ///
-    /// - Throws: ``AMQPError/Code/alreadySettled`` if it was settled before, or belongs to a channel that ended: the
-    ///   acknowledgement never reaches the wire.
+    /// - Throws: ``AMQPError/Code/alreadySettled`` if it was settled before or came in an earlier life of its channel,
+    ///   and otherwise why the channel or connection ended: the acknowledgement never reaches the wire.
     func settle(
         channel id: UInt64, epoch: UInt64, tag: UInt64, multiple: Bool = false, _ settlement: Settlement
     ) throws(AMQPError) {
@@ -230,6 +264,11 @@ final class PublishGate: Sendable {
         self.state.withLockedValue { $0.channels[id]?.deliveries.count ?? 0 }
     }
 
+    /// How many publishers wait for room.
+    var suspendedCount: Int { self.state.withLockedValue { $0.suspended.count } }
+    /// Bytes that wait to be written, or for the system to take them.
+    var waitingBytes: Int { self.state.withLockedValue { $0.waiting } }
+
     // MARK: - The life of the connection
 
     /// There is a transport: the handshake may be written, publishes still may not.
@@ -251,9 +290,10 @@ final class PublishGate: Sendable {
             if state.failure == nil { state.failure = error }
             let failing = Array(state.suspended)
             state.suspended.removeAll()
-            guard state.transport != nil, (try? state.output.append(farewell, channel: 0)) != nil else {
-                return (failing, false)
-            }
+            guard state.transport != nil, !state.isClosing,
+                (try? state.output.append(farewell, channel: 0)) != nil
+            else { return (failing, false) }
+            state.isClosing = true
             return (failing, Self.needsWake(&state))
         }
         for suspended in failing { suspended.waiter.resolve(.failure(error)) }
@@ -267,6 +307,7 @@ final class PublishGate: Sendable {
             state.transport = nil
             state.output.clear()
             state.inFlight = 0
+            state.isClosing = false
             state.blocked = nil
             var unconfirmed: [PublishWaiter] = []
             for id in state.channels.keys {
@@ -315,7 +356,7 @@ final class PublishGate: Sendable {
             let unconfirmed = state.channels[id]?.confirms?.failAll() ?? []
             let suspended = state.suspended.filter { $0.publish.channel == id }
             state.suspended.removeAll { $0.publish.channel == id }
-            guard let farewell, state.transport != nil,
+            guard let farewell, state.transport != nil, !state.isClosing,
                 (try? state.output.append(farewell, channel: number)) != nil
             else { return (Array(suspended), unconfirmed, false) }
             return (Array(suspended), unconfirmed, Self.needsWake(&state))
@@ -338,13 +379,6 @@ final class PublishGate: Sendable {
     }
 
     // MARK: - Confirms
-
-    /// `confirm.select-ok` arrived: tags count from 1 again only on a channel that did not confirm before.
-    func enableConfirms(channel id: UInt64) {
-        self.state.withLockedValue { state in
-            if state.channels[id]?.confirms == nil { state.channels[id]?.confirms = ConfirmTracker() }
-        }
-    }
 
     func isConfirming(channel id: UInt64) -> Bool {
         self.state.withLockedValue { $0.channels[id]?.confirms != nil }
@@ -398,6 +432,7 @@ final class PublishGate: Sendable {
             let size = state.output.byteCount
             guard let transport = state.transport, size > 0 else { return ([], 0, nil) }
             state.inFlight += size
+            state.hasWritten = true
             return (state.output.take(), size, transport)
         }
         guard let transport, let last = pieces.last else { return }

@@ -141,9 +141,9 @@ extension HeaderValue {
         case .double(let value): self = .double(value)
         case .decimal(let scale, let value):
             // Signed in practice, whatever the specification says.
-            var number = Double(Int32(bitPattern: value))
-            for _ in 0..<scale { number /= 10 }
-            self = .double(number)
+            var divisor = 1.0
+            for _ in 0..<scale { divisor *= 10 }
+            self = .double(Double(Int32(bitPattern: value)) / divisor)
         case .longString(let value): self = value.string.map(HeaderValue.string) ?? .bytes(value.bytes)
         case .byteArray(let bytes): self = .bytes(bytes)
         case .array(let values): self = .list(values.map(HeaderValue.init))

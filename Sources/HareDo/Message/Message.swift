@@ -51,10 +51,10 @@ public struct Message: Sendable {
 
     // MARK: - Answering
 
-    /// Replies, and then acknowledges the message: both go out in this order.
+    /// Replies, and then acknowledges the message if that was not done before: both go out in this order.
     ///
-    /// - Throws: ``HareDoError``: `noReplyAddress` if the sender wants no reply, `alreadyReplied`, `invalidArgument` (then
-    ///   another reply may be tried), or why the connection could not take it.
+    /// - Throws: ``HareDoError``: `noReplyAddress` if the sender wants no reply, `alreadyReplied`, `alreadySettled` if the
+    ///   message was rejected, `invalidArgument` (then another reply may be tried), or why the connection could not take it.
     public func reply(_ data: some MessageBody = .empty, headers: Headers = [:]) async throws(HareDoError) {
         try await self.storage.reply(Reply(data, headers: headers))
     }
@@ -73,8 +73,8 @@ public struct Message: Sendable {
         try await self.storage.reply(reply)
     }
 
-    /// Tells the broker that the message is dealt with. After a reply it is, so that this does nothing; the same for
-    /// messages from ``Peer/receive(timeout:)``, which need no acknowledgement.
+    /// Tells the broker that the message is dealt with; it can still be replied to. After a reply it is dealt with, so that
+    /// this does nothing. Messages from ``Peer/receive(timeout:)`` need no acknowledgement.
     ///
     /// - Throws: ``HareDoError/Code/alreadySettled`` if it was acknowledged or rejected before, or the service has ended.
     public func ack() throws(HareDoError) { try self.storage.settle(.ack) }
@@ -95,11 +95,13 @@ final class MessageStorage: Sendable {
         case requeue
         case drop
     }
-    private enum State {
-        case open
-        case replying
-        case replied
-        case settled
+    /// Answering and settling are two things: a message may be acknowledged first and replied to later.
+    private struct State: Sendable {
+        enum Reply {
+            case none, underway, sent
+        }
+        var reply = Reply.none
+        var settlement: Settlement?
     }
 
     let delivery: AMQPDelivery
@@ -107,7 +109,7 @@ final class MessageStorage: Sendable {
     let deadline: ContinuousClock.Instant?
     private let needsAcknowledgement: Bool
     private let responder: Responder
-    private let state = NIOLockedValueBox(State.open)
+    private let state = NIOLockedValueBox(State())
     private let onSettled: (@Sendable () -> Void)?
 
     /// Where replies go out, and under which name.
@@ -143,13 +145,11 @@ final class MessageStorage: Sendable {
         }
     }
 
-    var isSettled: Bool {
-        self.state.withLockedValue { state in
-            switch state {
-            case .open, .replying: false
-            case .replied, .settled: true
-            }
-        }
+    var isSettled: Bool { self.state.withLockedValue { $0.settlement != nil } }
+    /// Whether the sender wants a reply that it has not had and may still get.
+    var awaitsReply: Bool {
+        self.replyTo != nil
+            && self.state.withLockedValue { $0.reply == .none && ($0.settlement ?? .ack) == .ack }
     }
 
     func reply(_ reply: Reply) async throws(HareDoError) {
@@ -158,13 +158,15 @@ final class MessageStorage: Sendable {
                 .noReplyAddress, "the message has no reply-to address: its sender does not wait for a reply")
         }
         let refusal = self.state.withLockedValue { state -> HareDoError? in
-            switch state {
-            case .open:
-                state = .replying
+            guard case .none = state.reply else {
+                return HareDoError(.alreadyReplied, "the message was replied to before")
+            }
+            switch state.settlement {
+            case .requeue, .drop:
+                return HareDoError(.alreadySettled, "the message was rejected: a reply would contradict that")
+            case .ack, nil:
+                state.reply = .underway
                 return nil
-            case .replying, .replied: return HareDoError(.alreadyReplied, "the message was replied to before")
-            case .settled:
-                return HareDoError(.alreadySettled, "the message was acknowledged or rejected before: no reply goes out")
             }
         }
         if let refusal { throw refusal }
@@ -172,33 +174,26 @@ final class MessageStorage: Sendable {
             try await self.responder.channel.publish(
                 reply.message(to: self.properties, user: self.responder.user), routingKey: address)
         } catch {
-            self.state.withLockedValue { $0 = .open }
+            self.state.withLockedValue { $0.reply = .none }
             throw HareDoError(error)
         }
-        self.state.withLockedValue { $0 = .replied }
-        if self.needsAcknowledgement {
-            // Refused only if the channel has ended: then the broker gives the message to another instance, as promised.
-            try? self.delivery.ack()
-        }
-        self.onSettled?()
+        self.state.withLockedValue { $0.reply = .sent }
+        // Refused only if the channel has ended: then the broker gives the message to another instance, as promised.
+        self.settleIfOpen(.ack)
     }
 
     func settle(_ settlement: Settlement) throws(HareDoError) {
         enum Verdict {
-            case settle
-            case ignore
-            case refuse
+            case settle, ignore, refuse
         }
         let verdict = self.state.withLockedValue { state -> Verdict in
-            switch state {
-            case .open:
-                state = .settled
-                return .settle
-            case .replied:
-                if case .ack = settlement { return .ignore }
-                return .refuse
-            case .replying, .settled: return .refuse
+            guard state.settlement == nil else {
+                // The acknowledgement that comes with a reply.
+                return state.reply == .sent && state.settlement == .ack && settlement == .ack ? .ignore : .refuse
             }
+            guard settlement == .ack || state.reply == .none else { return .refuse }
+            state.settlement = settlement
+            return .settle
         }
         switch verdict {
         case .ignore: return

@@ -28,7 +28,8 @@ struct HandlerLoop: Sendable {
 
     private func handle(_ message: Message) async {
         do {
-            if let reply = try await self.serve(message), message.replyTo != nil, !message.storage.isSettled {
+            // Nobody may be waiting for a reply, and a handler that rejected its message has said its last word.
+            if let reply = try await self.serve(message), message.storage.awaitsReply {
                 try await message.reply(reply)
             }
             message.storage.settleIfOpen(.ack)
@@ -46,7 +47,7 @@ struct HandlerLoop: Sendable {
         self.core.logger.info(
             "a handler failed",
             metadata: ["amqp.queue": "\(self.core.queue)", "error": "\(error)"])
-        if message.replyTo != nil, !message.storage.isSettled {
+        if message.storage.awaitsReply {
             // The caller is told; if even that cannot be sent, its deadline ends the call.
             try? await message.reply(Reply(failure: WireHeaders.failure(of: error)))
         }

@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: Apache-2.0
+import AMQPWire
+import NIOCore
+import NIOPosix
+import Testing
+
+@testable import AMQPClient
+
+/// Connecting, and every way in which it fails.
+@Suite(.timeLimit(.minutes(1))) struct ConnectTests {
+    /// Lets a client connect to a broker that plays `script`, and returns what the client was told.
+    private func refusal(
+        configure: (inout AMQPConfiguration) -> Void = { _ in },
+        sourceLocation: SourceLocation = #_sourceLocation, _ script: (ScriptedPeer) async throws -> Void
+    ) async throws -> AMQPError? {
+        let broker = try await ScriptedBroker.start()
+        var configuration = broker.configuration
+        configure(&configuration)
+        async let told = failure(sourceLocation: sourceLocation) { [configuration] () async throws(AMQPError) in
+            try await AMQPConnection.connect(configuration)
+        }
+        let peer = try await broker.accept()
+        try await script(peer)
+        let error = await told
+        await peer.close()
+        await broker.stop()
+        return error
+    }
+
+    @Test func bothSidesAgree() async throws {
+        let broker = try await ScriptedBroker.start()
+        var configuration = broker.configuration
+        configuration.user = "alice"
+        configuration.virtualHost = "v"
+        configuration.heartbeat = .seconds(7)
+        async let connected = AMQPConnection.connect(configuration)
+        let peer = try await broker.accept()
+        let handshake = try await peer.handshake(channelMax: 5, frameMax: 9000, heartbeat: 9)
+        let connection = try await connected
+        #expect(handshake.startOk.response == "\0alice\0guest")
+        #expect(handshake.open.virtualHost == "v")
+        #expect(handshake.tuneOk == .init(channelMax: 5, frameMax: 9000, heartbeat: 7))
+        #expect(await connection.isOpen)
+        #expect(await connection.frameMax == 9000)
+        #expect(await connection.heartbeatInterval == .seconds(7))
+        #expect(await connection.serverProperties["product"]?.string == "Scripted")
+        async let closed: Void = connection.close()
+        try await peer.closeConnection()
+        await closed
+        #expect(await !connection.isOpen)
+        await broker.stop()
+    }
+
+    @MainActor @Test func fromTheMainActor() async throws {
+        try await self.connectAndClose()
+    }
+
+    @Test func fromATaskOfThePool() async throws {
+        try await Task.detached { try await self.connectAndClose() }.value
+    }
+
+    @Test func fromTheConnectionsOwnLoop() async throws {
+        let loop = MultiThreadedEventLoopGroup.singleton.next()
+        try await withScriptedBroker { scripted in
+            #expect(await scripted.connection.isOpen)
+            let connection = try await self.connect(on: loop)
+            #expect(connection.eventLoop === loop)
+        }
+    }
+
+    private func connect(on loop: any EventLoop) async throws -> AMQPConnection {
+        let broker = try await ScriptedBroker.start()
+        let configuration = broker.configuration
+        async let connected = AMQPConnection.connect(configuration, on: loop)
+        let peer = try await broker.accept()
+        try await peer.handshake()
+        let connection = try await connected
+        async let closed: Void = connection.close()
+        try await peer.closeConnection()
+        await closed
+        await broker.stop()
+        return connection
+    }
+
+    private func connectAndClose() async throws {
+        let broker = try await ScriptedBroker.start()
+        let configuration = broker.configuration
+        let script = Task {
+            let peer = try await broker.accept()
+            try await peer.handshake()
+            try await peer.openChannel()
+            try await peer.closeConnection()
+        }
+        let connection = try await AMQPConnection.connect(configuration)
+        _ = try await connection.openChannel()
+        await connection.close()
+        try await script.value
+        await broker.stop()
+    }
+
+    @Test func nobodyListens() async throws {
+        let broker = try await ScriptedBroker.start()
+        await broker.stop()
+        let configuration = broker.configuration
+        let error = await failure { () async throws(AMQPError) in try await AMQPConnection.connect(configuration) }
+        #expect(error?.code == .connectFailed)
+        #expect(error?.message.contains("refused") == true, "\(error?.message ?? "")")
+        #expect(error?.message.contains("127.0.0.1:\(broker.port)") == true)
+    }
+
+    @Test func noSuchUnixDomainSocket() async throws {
+        let configuration = AMQPConfiguration(address: .unixDomainSocket(path: "/nonexistent/amqp.sock"))
+        let error = await failure { () async throws(AMQPError) in try await AMQPConnection.connect(configuration) }
+        #expect(error?.code == .connectFailed)
+    }
+
+    @Test func aHostWithSeveralAddressesOfWhichOneListens() async throws {
+        let broker = try await ScriptedBroker.start()
+        var configuration = broker.configuration
+        configuration.address = .tcp(host: "localhost", port: broker.port)
+        async let connected = AMQPConnection.connect(configuration)
+        let peer = try await broker.accept()
+        try await peer.handshake()
+        let connection = try await connected
+        await peer.close()
+        await connection.close()
+        await broker.stop()
+    }
+
+    enum Silence: CaseIterable {
+        case atOnce, afterStart, afterStartOk, afterTune
+    }
+
+    @Test(arguments: Silence.allCases) func aBrokerThatSaysNothingIsGivenUp(silence: Silence) async throws {
+        let canary = Canary()
+        let start = ContinuousClock.now
+        let error = try await self.refusal {
+            $0.connectTimeout = .seconds(2)
+        } _: { peer in
+            try await self.play(silence, peer)
+            try await peer.expectClosed()
+        }
+        #expect(error?.code == .connectTimedOut)
+        await expectTime(
+            "connect timeout", ContinuousClock.now - start, from: .seconds(2), to: .milliseconds(2050), canary)
+    }
+
+    private func play(_ silence: Silence, _ peer: ScriptedPeer) async throws {
+        switch silence {
+        case .atOnce: try await peer.expectProtocolHeader()
+        case .afterStart: _ = try await peer.start()
+        case .afterStartOk:
+            _ = try await peer.start()
+            try await peer.sendHeartbeat()
+        case .afterTune:
+            _ = try await peer.start()
+            _ = try await peer.tune()
+        }
+    }
+
+    @Test(arguments: Silence.allCases) func connectingThatIsCancelledLeavesNoSocket(silence: Silence) async throws {
+        let broker = try await ScriptedBroker.start()
+        let configuration = broker.configuration
+        let told = Task {
+            await failure { () async throws(AMQPError) in try await AMQPConnection.connect(configuration) }
+        }
+        let peer = try await broker.accept()
+        try await self.play(silence, peer)
+        told.cancel()
+        #expect(await told.value?.code == .cancelled)
+        try await peer.expectClosed()
+        await broker.stop()
+    }
+
+    @Test func aTaskCancelledBeforeItConnectsLeavesNoSocket() async throws {
+        let broker = try await ScriptedBroker.start()
+        let configuration = broker.configuration
+        let told = Task {
+            withUnsafeCurrentTask { $0?.cancel() }
+            return await failure { () async throws(AMQPError) in try await AMQPConnection.connect(configuration) }
+        }
+        #expect(await told.value?.code == .cancelled)
+        if let peer = try? await broker.accept(within: .milliseconds(200)) {
+            while try await peer.next() != .closed {}
+        }
+        await broker.stop()
+    }
+
+    /// A listening socket whose queue of connections is full: the system answers no further ones.
+    @Test func aTCPConnectionNobodyAnswersIsGivenUpAndItsSocketClosed() async throws {
+        let listener = try FullListener()
+        var configuration = AMQPConfiguration(host: "127.0.0.1", port: listener.port)
+        configuration.connectTimeout = .milliseconds(300)
+        let before = FullListener.socketsConnecting(to: listener.port)
+        let error = await failure { [configuration] () async throws(AMQPError) in
+            try await AMQPConnection.connect(configuration)
+        }
+        #expect(error?.code == .connectTimedOut)
+        #expect(FullListener.socketsConnecting(to: listener.port) == before)
+        configuration.connectTimeout = .seconds(30)
+        let told = Task { [configuration] in
+            await failure { () async throws(AMQPError) in try await AMQPConnection.connect(configuration) }
+        }
+        while FullListener.socketsConnecting(to: listener.port) == before { await Task.yield() }
+        told.cancel()
+        #expect(await told.value?.code == .cancelled)
+        #expect(FullListener.socketsConnecting(to: listener.port) == before)
+    }
+
+    @Test func aWrongPassword() async throws {
+        let error = try await self.refusal {
+            $0.password = "hush"
+        } _: { peer in
+            _ = try await peer.start()
+            try await peer.send(
+                .connectionClose(
+                    .init(replyCode: 403, replyText: "ACCESS_REFUSED", failingClassID: 0, failingMethodID: 0)), on: 0)
+            try await peer.expect(.connectionCloseOk, on: 0)
+            try await peer.expectClosed()
+        }
+        #expect(error?.code == .authenticationFailed)
+        #expect(error?.reply?.code == 403)
+        #expect("\(error.map { "\($0)" } ?? "")".contains("hush") == false)
+    }
+
+    @Test func aBrokerThatHangsUpAfterTheLogin() async throws {
+        let error = try await self.refusal { peer in
+            _ = try await peer.start()
+            await peer.close()
+        }
+        #expect(error?.code == .authenticationFailed)
+    }
+
+    @Test func anUnknownVirtualHost() async throws {
+        let error = try await self.refusal { peer in
+            _ = try await peer.start()
+            _ = try await peer.tune()
+            try await peer.send(
+                .connectionClose(
+                    .init(replyCode: 530, replyText: "NOT_ALLOWED", failingClassID: 10, failingMethodID: 40)), on: 0)
+            try await peer.expect(.connectionCloseOk, on: 0)
+            try await peer.expectClosed()
+        }
+        #expect(error?.code == .virtualHostRefused)
+        #expect(error?.reply?.method == .connectionOpen)
+    }
+
+    @Test(arguments: [false, true]) func aBrokerThatHangsUpAtOnce(withReset: Bool) async throws {
+        let error = try await self.refusal { peer in
+            try await peer.expectProtocolHeader()
+            if withReset { try await peer.reset() } else { await peer.close() }
+        }
+        #expect(error?.code == .connectFailed)
+    }
+
+    @Test(
+        arguments: [
+            Array("HTTP/1.1 400 Bad Request\r\n\r\n".utf8),
+            Array("SSH-2.0-OpenSSH".utf8),
+            [0x15, 3, 1, 0, 2, 2, 70],
+            // A frame that does not end as it should.
+            [1, 0, 0, 0, 0, 0, 4, 0, 10, 0, 51, 0xCF],
+            // A method that does not exist, and one that is cut short.
+            [1, 0, 0, 0, 0, 0, 4, 0, 10, 0, 99, 0xCE],
+            [1, 0, 0, 0, 0, 0, 4, 0, 10, 0, 10, 0xCE],
+            // Larger than anything agreed on.
+            [1, 0, 0, 0x7f, 0xff, 0xff, 0xff],
+            // A header and a body where no method was.
+            [3, 0, 0, 0, 0, 0, 1, 0, 0xCE],
+            // A channel nobody opened.
+            [1, 0, 9, 0, 0, 0, 4, 0, 20, 0, 11, 0xCE],
+        ] as [[UInt8]])
+    func whatIsNotAMQP(bytes: [UInt8]) async throws {
+        let error = try await self.refusal { peer in
+            try await peer.expectProtocolHeader()
+            try await peer.send(bytes: bytes)
+            while try await peer.next() != .closed {}
+        }
+        #expect(error?.code == .protocolViolation)
+    }
+
+    @Test(
+        arguments: [
+            [0x41, 0x4D, 0x51, 0x50, 3, 1, 0, 0], [0x41, 0x4D, 0x51, 0x50, 0, 0, 9, 2],
+        ] as [[UInt8]])
+    func aBrokerOfAnotherVersion(header: [UInt8]) async throws {
+        let error = try await self.refusal { peer in
+            try await peer.expectProtocolHeader()
+            try await peer.send(bytes: header)
+            while try await peer.next() != .closed {}
+        }
+        #expect(error?.code == .protocolViolation)
+        #expect(error?.message.contains("AMQP") == true)
+    }
+
+    @Test func aFrameThatIsCutOff() async throws {
+        let error = try await self.refusal { peer in
+            try await peer.expectProtocolHeader()
+            try await peer.send(bytes: [1, 0, 0, 0, 0, 1, 0, 0, 10])
+            await peer.close()
+        }
+        #expect(error?.code == .connectFailed)
+    }
+
+    @Test func whatCannotBeEncodedIsRefused() async throws {
+        let error = try await self.refusal {
+            $0.virtualHost = String(repeating: "v", count: 256)
+        } _: { peer in
+            _ = try await peer.start()
+            try await peer.send(.connectionTune(.init(channelMax: 0, frameMax: 0, heartbeat: 0)), on: 0)
+            while try await peer.next() != .closed {}
+        }
+        #expect(error?.code == .invalidArgument)
+    }
+
+    @Test func bytesThatDripIn() async throws {
+        let broker = try await ScriptedBroker.start()
+        let configuration = broker.configuration
+        async let connected = AMQPConnection.connect(configuration)
+        let peer = try await broker.accept()
+        try await peer.expectProtocolHeader()
+        try await peer.drip { output in
+            try output.append(
+                .connectionStart(
+                    .init(
+                        versionMajor: 0, versionMinor: 9, serverProperties: ["product": "Drip"], mechanisms: "PLAIN",
+                        locales: "en_US")), channel: 0)
+        }
+        try await peer.expect(.connectionStartOk, on: 0)
+        try await peer.drip { output in
+            try output.append(.connectionTune(.init(channelMax: 0, frameMax: 0, heartbeat: 0)), channel: 0)
+            try output.append(.connectionOpenOk(.init()), channel: 0)
+        }
+        let connection = try await connected
+        await peer.close()
+        await connection.close()
+        await broker.stop()
+    }
+
+    @Test func aConnectionIsFreedWhenItHasEnded() async throws {
+        weak var connection: AMQPConnection?
+        weak var channel: AMQPChannel?
+        weak var gate: PublishGate?
+        weak var scheduler: DeadlineScheduler?
+        try await withScriptedBroker(heartbeat: 600) { scripted in
+            connection = scripted.connection
+            gate = scripted.connection.gate
+            scheduler = scripted.connection.scheduler
+            let opened = try await scripted.confirmingChannel()
+            channel = opened
+            let consumer = try await scripted.consumer(on: opened)
+            try await scripted.peer.write { output in try output.deliver("x", tag: 1) }
+            _ = try await consumer.deliveries.next()
+            _ = try await opened.returnedMessages()
+            await opened.whenEnded { _ in }
+            await scripted.connection.whenEnded { _ in }
+        }
+        try await eventually { connection == nil && channel == nil && gate == nil && scheduler == nil }
+    }
+
+    @Test func aConnectionThatFailedToConnectIsFreed() async throws {
+        weak var gate: PublishGate?
+        let listener = try FullListener()
+        do {
+            var configuration = AMQPConfiguration(host: "localhost", port: listener.port)
+            configuration.connectTimeout = .milliseconds(50)
+            let connection = AMQPConnection.unconnected(configuration)
+            gate = connection.gate
+            _ = await failure { () async throws(AMQPError) in try await connection.open() }
+        }
+        try await eventually { gate == nil }
+    }
+}
+
+/// Waits for what no event announces.
+func eventually(
+    within timeout: Duration = .seconds(10), sourceLocation: SourceLocation = #_sourceLocation,
+    _ condition: () async -> Bool
+) async throws {
+    let deadline = ContinuousClock.now + timeout
+    while ContinuousClock.now < deadline {
+        if await condition() { return }
+        try await Task.sleep(for: .milliseconds(2))
+    }
+    Issue.record("it did not happen within \(timeout)", sourceLocation: sourceLocation)
+}

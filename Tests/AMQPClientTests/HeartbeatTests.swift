@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+import AMQPWire
+import NIOCore
+import Testing
+
+@testable import AMQPClient
+
+@Suite(.timeLimit(.minutes(1))) struct HeartbeatTests {
+    private func configure(_ configuration: inout AMQPConfiguration) { configuration.heartbeat = .seconds(1) }
+
+    @Test func heartbeatsAreSentWhileNothingElseIs() async throws {
+        try await withScriptedBroker(heartbeat: 1, self.configure) { scripted in
+            let canary = Canary()
+            let start = ContinuousClock.now
+            for _ in 0..<3 {
+                #expect(try await scripted.peer.next(heartbeats: true) == .frame(.heartbeat))
+                try await scripted.peer.sendHeartbeat()
+            }
+            await expectTime(
+                "three heartbeats", ContinuousClock.now - start, from: .milliseconds(500), to: .milliseconds(2300),
+                canary)
+            #expect(await scripted.connection.isOpen)
+        }
+    }
+
+    @Test(arguments: [false, true])
+    func aBrokerThatFellSilentIsGivenUp(whileNobodyReads: Bool) async throws {
+        let canary = Canary()
+        let start = ContinuousClock.now
+        try await withScriptedBroker(heartbeat: 1, self.configure) { scripted in
+            let channel = try await scripted.channel()
+            let consumer = try await scripted.consumer(on: channel)
+            let told = Mailbox<AMQPError>()
+            await scripted.connection.whenEnded { told.put($0) }
+            if whileNobodyReads {
+                try await scripted.peer.write { output in
+                    for tag in 1...100 as ClosedRange<UInt64> { try output.deliver("waits", tag: tag) }
+                }
+            }
+            let error = try await told.next()
+            await expectTime(
+                "silence", ContinuousClock.now - start, from: .seconds(2), to: .milliseconds(2600), canary)
+            #expect(error.code == .connectionClosed)
+            #expect(error.message.contains("nothing was heard"))
+            // No farewell: the next is the end.
+            try await scripted.peer.expectClosed()
+            var waiting = 0
+            _ = await failure { () async throws(AMQPError) in
+                var iterator = consumer.deliveries.makeAsyncIterator()
+                while try await iterator.next() != nil { waiting += 1 }
+            }
+            #expect(waiting == (whileNobodyReads ? 100 : 0))
+        }
+    }
+
+    @Test func anyTrafficCountsAsASignOfLife() async throws {
+        try await withScriptedBroker(heartbeat: 1, self.configure) { scripted in
+            _ = try await scripted.channel()
+            let start = ContinuousClock.now
+            while ContinuousClock.now - start < .milliseconds(3200) {
+                try await scripted.peer.expectNothingElse()
+                try await Task.sleep(for: .milliseconds(200))
+            }
+            #expect(await scripted.connection.isOpen)
+        }
+    }
+
+    @Test func noHeartbeatsAreSentWhileOtherFramesAre() async throws {
+        try await withScriptedBroker(heartbeat: 1, self.configure) { scripted in
+            let channel = try await scripted.channel()
+            // 100 ms apart, on whatever machine: where this task itself was late by much, silence was real.
+            var late = Duration.zero
+            var heartbeats = 0
+            for _ in 0..<25 {
+                let before = ContinuousClock.now
+                try await channel.publish(AMQPMessage("x"), routingKey: "q")
+                var frame = try await scripted.peer.next(heartbeats: true)
+                while frame == .frame(.heartbeat) {
+                    heartbeats += 1
+                    frame = try await scripted.peer.next(heartbeats: true)
+                }
+                for _ in 0..<2 { _ = try await scripted.peer.next() }
+                try await scripted.peer.sendHeartbeat()
+                try await Task.sleep(for: .milliseconds(100))
+                late = max(late, ContinuousClock.now - before)
+            }
+            print("heartbeats beside other frames: \(heartbeats) (pauses of at most \(late))")
+            #expect(heartbeats == 0 || late > .milliseconds(250))
+        }
+    }
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+import AMQPWire
+import NIOConcurrencyHelpers
+import NIOCore
+import Testing
+
+@testable import AMQPClient
+
+/// Random numbers that are the same in every run (SplitMix64).
+struct SeededGenerator: RandomNumberGenerator {
+    private var state: UInt64
+    init(seed: UInt64) { self.state = seed }
+
+    mutating func next() -> UInt64 {
+        self.state &+= 0x9e37_79b9_7f4a_7c15
+        var value = self.state
+        value = (value ^ (value >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        value = (value ^ (value >> 27)) &* 0x94d0_49bb_1331_11eb
+        return value ^ (value >> 31)
+    }
+}
+
+/// The error that `body` throws; recorded as an issue if it throws none.
+func failure<R>(
+    sourceLocation: SourceLocation = #_sourceLocation, _ body: () async throws(AMQPError) -> R
+) async -> AMQPError? {
+    do {
+        _ = try await body()
+        Issue.record("expected an error", sourceLocation: sourceLocation)
+        return nil
+    } catch {
+        return error
+    }
+}
+
+/// How late things run in this process just now: the measure for whoever promises to be on time on a busy machine.
+final class Canary: Sendable {
+    private let task: Task<Duration, Never>
+
+    init(every interval: Duration = .milliseconds(20)) {
+        let made = ContinuousClock.now
+        self.task = Task {
+            // That it may have had to wait for its first turn counts as well.
+            var worst = ContinuousClock.now - made
+            while !Task.isCancelled {
+                let start = ContinuousClock.now
+                try? await Task.sleep(for: interval)
+                worst = max(worst, ContinuousClock.now - start - interval)
+            }
+            return worst
+        }
+    }
+
+    /// The worst lateness seen since it was made.
+    func lateness() async -> Duration {
+        self.task.cancel()
+        return await self.task.value
+    }
+}
+
+/// Checks that something took as long as promised, and forgives as much lateness as the canary saw.
+func expectTime(
+    _ what: String, _ elapsed: Duration, from least: Duration, to most: Duration, _ canary: Canary,
+    sourceLocation: SourceLocation = #_sourceLocation
+) async {
+    let lateness = await canary.lateness()
+    print("\(what): \(elapsed) (promised \(least) to \(most), canary late by \(lateness))")
+    #expect(elapsed >= least, sourceLocation: sourceLocation)
+    #expect(elapsed <= most + lateness * 4 + .milliseconds(500), sourceLocation: sourceLocation)
+}
+
+extension AMQPDeliveries {
+    /// The next delivery, in a loop of its own.
+    func next() async throws(AMQPError) -> AMQPDelivery? {
+        var iterator = self.makeAsyncIterator()
+        return try await iterator.next()
+    }
+}
+
+/// Keeps an event loop from running, so that what happens meanwhile happens to it all at once.
+final class LoopHold: Sendable {
+    private let lock = ConditionLock(value: 0)
+
+    /// Returns when the loop stands still.
+    func take(_ loop: any EventLoop) async throws {
+        let held = Mailbox<Void>()
+        loop.execute {
+            held.put(())
+            self.lock.lock(whenValue: 1)
+            self.lock.unlock()
+        }
+        try await held.next()
+    }
+
+    func release() {
+        self.lock.lock()
+        self.lock.unlock(withValue: 1)
+    }
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+import AMQPBroker
+import Foundation
+
+/// The brokers that the same test bodies run on.
+public enum TestBroker: String, Sendable, CaseIterable, CustomStringConvertible {
+    case embedded
+    /// A real one: `HAREDO_TEST_RABBITMQ` is its URL. `Scripts/test.sh` starts it.
+    case rabbitMQ = "rabbitmq"
+
+    public var description: String { self.rawValue }
+
+    public struct MissingBroker: Error, CustomStringConvertible {
+        public var description: String {
+            "HAREDO_TEST_RABBITMQ is not set: `make test` starts RabbitMQ and sets it. CI does not go without."
+        }
+    }
+
+    private static let environment = ProcessInfo.processInfo.environment
+    private static var rabbitMQURL: String? { self.environment["HAREDO_TEST_RABBITMQ"] }
+
+    /// The embedded broker, and RabbitMQ if there is one. In CI always both: there its absence fails the tests.
+    public static let available: [TestBroker] = {
+        if Self.rabbitMQURL != nil || Self.environment["CI"] != nil { return [.embedded, .rabbitMQ] }
+        FileHandle.standardError.write(
+            Data(
+                "\n!!! No RabbitMQ (HAREDO_TEST_RABBITMQ is not set): tests run on the embedded broker ONLY !!!\n\n"
+                    .utf8))
+        return [.embedded]
+    }()
+
+    /// Runs a test body on the broker, and enters it in the ledger of what ran where.
+    ///
+    /// - Parameter test: for the ledger; the function that runs.
+    public func run<R: Sendable>(
+        _ test: String = #function, isolation: isolated (any Actor)? = #isolation,
+        _ body: (_ url: String) async throws -> R
+    ) async throws -> R {
+        switch self {
+        case .rabbitMQ:
+            guard let url = Self.rabbitMQURL else { throw MissingBroker() }
+            try self.enter(test)
+            return try await body(url)
+        case .embedded:
+            try self.enter(test)
+            let broker = try await AMQPEmbeddedBroker.start(.init(), logger: nil)
+            do {
+                let result = try await body(broker.url)
+                await broker.stop()
+                return result
+            } catch {
+                await broker.stop()
+                throw error
+            }
+        }
+    }
+
+    /// One line per body that ran, in the file that `HAREDO_TEST_LEDGER` names.
+    private func enter(_ test: String) throws {
+        guard let path = Self.environment["HAREDO_TEST_LEDGER"] else { return }
+        let file = open(path, O_WRONLY | O_APPEND | O_CREAT, 0o644)
+        guard file >= 0 else { throw CocoaError(.fileWriteUnknown) }
+        defer { close(file) }
+        let line = Array("\(self.rawValue) \(test)\n".utf8)
+        guard write(file, line, line.count) == line.count else { throw CocoaError(.fileWriteUnknown) }
+    }
+
+    /// A name that no other test uses.
+    public static func uniqueName(_ prefix: String = "test") -> String {
+        "\(prefix).\(String(UInt64.random(in: 0 ... .max), radix: 36))"
+    }
+}
