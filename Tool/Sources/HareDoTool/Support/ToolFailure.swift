@@ -21,6 +21,7 @@ struct ToolFailure: Error, Hashable {
         switch error {
         case let failure as ToolFailure: self = failure
         case let error as HareDoError: self.init(error.message, error.code == .timedOut ? .timedOut : .failed)
+        case let error as AMQPBrokerError where error.code == .addressInUse: self.init(error.message)
         case let error as AMQPBrokerError:
             self.init(error.cause.map { "\(error.message): \(Self.reason($0))" } ?? error.message)
         case is CancellationError: self.init("cancelled")
