@@ -122,7 +122,7 @@ extension ToolTests {
             let status = try await withShell(script, broker: url) { listener in
                 try await listener.wait(for: "listening")
                 #expect(try await haredo("send", queue, "-d", "kept", broker: url).status == 0)
-                try await listener.wait(for: "haredo: cannot write to standard output")
+                try await listener.wait(for: "haredo: cannot write to standard output: Bad file descriptor\n")
             }
             #expect(status.status == 1)
             try await withTool("listen", queue, "--as", "shared", broker: url) { listener in

@@ -55,9 +55,9 @@ func uniqueQueue() -> String { "tool-test-" + String(UInt64.random(in: 0 ... .ma
 
 @Suite("Test brokers")
 struct TestBrokerTests {
-    @Test(
-        "A machine that checks everything has RabbitMQ", .enabled(if: ProcessInfo.processInfo.environment["CI"] != nil))
+    @Test("A machine that checks everything has RabbitMQ")
     func rabbitMQIsThereInCI() {
-        #expect(TestBroker.rabbitMQ != nil, "CI is set and HAREDO_TEST_RABBITMQ is not")
+        let isCI = ProcessInfo.processInfo.environment["CI"] != nil
+        #expect(!isCI || TestBroker.rabbitMQ != nil, "CI is set and HAREDO_TEST_RABBITMQ is not")
     }
 }
