@@ -60,7 +60,8 @@ let package = Package(
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ],
             swiftSettings: ours),
-        .testTarget(name: "AMQPWireTests", dependencies: ["AMQPWire", "AMQPWireGenerator", nioCore], swiftSettings: ours),
+        .testTarget(
+            name: "AMQPWireTests", dependencies: ["AMQPWire", "AMQPWireGenerator", nioCore], swiftSettings: ours),
         .testTarget(
             name: "AMQPClientTests",
             dependencies: ["AMQPClient", "AMQPWire", nioCore, nioPosix, nioConcurrency, deques], swiftSettings: ours),

@@ -43,8 +43,12 @@ let package = Package(
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ],
             swiftSettings: ours),
+        // The README's program, letter by letter; a test compares the two, and runs it.
+        .executableTarget(name: "ReadmeProgram", dependencies: [hareDo], swiftSettings: ours),
         .executableTarget(name: "HareDoCommand", dependencies: ["HareDoTool"], swiftSettings: ours),
         .testTarget(
-            name: "HareDoToolTests", dependencies: ["HareDoTool", hareDo, subprocess, system], swiftSettings: ours),
+            name: "HareDoToolTests",
+            dependencies: ["HareDoTool", "HareDoCommand", "ReadmeProgram", hareDo, subprocess, system],
+            swiftSettings: ours),
     ]
 )

@@ -5,11 +5,11 @@ import NIOCore
 import NIOPosix
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Musl)
-import Musl
+    import Musl
 #elseif canImport(Darwin)
-import Darwin
+    import Darwin
 #endif
 
 /// An AMQP 0-9-1 broker inside the process, in memory: queues, exchanges and messages live as long as it runs.
@@ -163,7 +163,18 @@ public final class AMQPEmbeddedBroker: Sendable {
         } catch let error as IOError where error.errnoCode == EADDRINUSE {
             throw AMQPBrokerError(.addressInUse, "\(description) is in use", cause: error)
         } catch {
-            throw AMQPBrokerError(.cannotListen, "cannot listen on \(description)", cause: error)
+            throw AMQPBrokerError(
+                .cannotListen, "cannot listen on \(description): \(Self.describe(error))", cause: error)
+        }
+    }
+
+    /// What the operating system said, without the names of calls and types around it.
+    private static func describe(_ error: any Error) -> String {
+        switch error {
+        case let error as IOError: String(cString: strerror(error.errnoCode))
+        case SocketAddressError.unknown: "unknown host"
+        case SocketAddressError.unixDomainSocketPathTooLong: "the path is too long for a socket"
+        default: "\(error)"
         }
     }
 

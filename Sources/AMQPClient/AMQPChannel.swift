@@ -98,7 +98,8 @@ public final class AMQPChannel: Sendable {
         let limit = self.connection.configuration.maximumMessageSize
         guard message.body.readableBytes <= limit else {
             throw AMQPError(
-                .invalidArgument, "a body of \(message.body.readableBytes) bytes, and at most \(limit) may be published")
+                .invalidArgument, "a body of \(message.body.readableBytes) bytes, and at most \(limit) may be published"
+            )
         }
         let publish = PublishGate.Publish(
             channel: self.id,

@@ -8,8 +8,14 @@ extension AMQPConfiguration {
     /// name, and `%2f` stands for a slash. Of the query parameters `heartbeat` (seconds), `connection_timeout`
     /// (milliseconds) and `channel_max` are understood.
     ///
+    /// `unix:` and a path stand for a broker on a Unix-domain socket.
+    ///
     /// - Throws: ``AMQPError`` with ``AMQPError/Code/invalidArgument`` that says which part is wrong.
     public init(uri: String) throws(AMQPError) {
+        if uri.hasPrefix("unix:"), uri.count > 5 {
+            self.init(address: .unixDomainSocket(path: String(uri.dropFirst(5))))
+            return
+        }
         // Nothing of the URI itself is put in messages: it may hold a password.
         func wrong(_ what: String) -> AMQPError {
             AMQPError(.invalidArgument, "\(what) in the broker's URI; expected amqp://user:password@host:port/vhost")

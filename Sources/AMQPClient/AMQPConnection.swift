@@ -354,6 +354,7 @@ public actor AMQPConnection {
         case .connecting, .closed: return
         }
         if self.fullConsumers > 0 { self.heartbeat?.received(now: .now()) }
+        self.heartbeat?.sent(at: self.gate.lastWrite)
         switch self.heartbeat?.tick(now: .now()) {
         case .send: self.gate.writeHeartbeat()
         case .dead:
@@ -404,7 +405,8 @@ public actor AMQPConnection {
         case .open:
             let why = cause.map { " (\(ConnectFailure.describe($0)))" } ?? ""
             self.end(
-                AMQPError(.connectionClosed, "the connection to the broker was lost\(why)", origin: .peer, cause: cause))
+                AMQPError(.connectionClosed, "the connection to the broker was lost\(why)", origin: .peer, cause: cause)
+            )
         case .closed: break
         }
     }

@@ -23,8 +23,8 @@ public struct AMQPDelivery: Sendable {
     ///
     /// Sends `basic.ack`. Returns when it is written to the output, which is at once.
     ///
-    /// - Throws: ``AMQPError`` with ``AMQPError/Code/alreadySettled`` if there is nothing to acknowledge any more; then
-    ///   nothing is sent.
+    /// - Throws: ``AMQPError`` with ``AMQPError/Code/alreadySettled`` if there is nothing to acknowledge any more, or why
+    ///   its channel or connection ended; then nothing is sent.
     public func ack(multiple: Bool = false) throws(AMQPError) {
         try self.channel.settle(self, multiple: multiple, .ack)
     }

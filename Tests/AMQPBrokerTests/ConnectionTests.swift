@@ -8,7 +8,9 @@ import Testing
 struct ConnectionTests {
     @Test("is greeted with capabilities, tuned as configured, opened and closed")
     func handshake() async throws {
-        try await withBroker { $0.heartbeat = 7 } _: { broker in
+        try await withBroker {
+            $0.heartbeat = 7
+        } _: { broker in
             let client = try await RawClient.connect(broker)
             try await client.send(bytes: AMQPProtocolHeader.bytes)
             guard case .connectionStart(let start) = try await client.method(),
@@ -242,7 +244,9 @@ struct ConnectionTests {
     func unixDomainSocket() async throws {
         let path = "/tmp/amqp-broker-test-\(UInt32.random(in: 0 ... .max)).sock"
         for _ in 0..<2 {
-            try await withBroker { $0.address = .unixDomainSocket(path: path) } _: { broker in
+            try await withBroker {
+                $0.address = .unixDomainSocket(path: path)
+            } _: { broker in
                 #expect(broker.port == nil)
                 let client = try await RawClient.connect(path: path)
                 try await client.handshake()
@@ -259,7 +263,9 @@ struct ConnectionTests {
 
     @Test("is refused beyond the largest number of connections, until one has left")
     func tooManyConnections() async throws {
-        try await withBroker { $0.maximumConnections = 1 } _: { broker in
+        try await withBroker {
+            $0.maximumConnections = 1
+        } _: { broker in
             let one = try await RawClient.open(broker)
             let two = try await RawClient.connect(broker)
             try await two.expectClosed()

@@ -27,7 +27,9 @@ struct HostileInputTests {
 
     @Test("closes when the handshake takes too long", arguments: [0, 3, 8])
     func slowHandshake(sent: Int) async throws {
-        try await withBroker { $0.handshakeTimeout = .milliseconds(50) } _: { broker in
+        try await withBroker {
+            $0.handshakeTimeout = .milliseconds(50)
+        } _: { broker in
             let client = try await RawClient.connect(broker)
             try await client.send(bytes: AMQPProtocolHeader.bytes.prefix(sent))
             if sent == 8 { _ = try await client.method() }
@@ -111,7 +113,9 @@ struct HostileInputTests {
 
     @Test("closes the channel with 406 for a message that is too large, and takes the next one")
     func tooLarge() async throws {
-        try await withBroker { $0.maximumMessageSize = 100_000 } _: { broker in
+        try await withBroker {
+            $0.maximumMessageSize = 100_000
+        } _: { broker in
             let client = try await RawClient.open(broker)
             try await client.declare("q")
             try await client.publish(String(repeating: "x", count: 300_000), to: "q")

@@ -85,7 +85,8 @@ struct RoutingTests {
             (["k": 1], ["k": .int32(1)], true), (["k": 1, "l": 2], ["k": 1], false),
             (["k": 1, "l": 2, "x-match": "any"], ["k": 1], true), (["x-match": "any"], ["k": 1], false),
             ([:], [:], true), (["x-match": "all"], ["k": 1], true), (["k": .void], ["k": "whatever"], true),
-            (["k": .void], ["l": 1], false), (["x-k": 1], [:], true), (["x-k": 1, "x-match": "all-with-x"], [:], false),
+            (["k": .void], ["l": 1], false), (["x-k": 1], [:], true),
+            (["x-k": 1, "x-match": "all-with-x"], [:], false),
             (["x-k": 1, "x-match": "any-with-x"], ["x-k": 1], true), (["k": "1"], ["k": 1], false),
         ] as [(AMQPTable, AMQPTable, Bool)])
     func headers(arguments: AMQPTable, message: AMQPTable, matches: Bool) throws {

@@ -37,34 +37,60 @@ struct TopologyTests {
             try await client.declare("q")
             _ = try await client.call(.queueBind(.init(queue: "q", exchange: "x", routingKey: "k")))
             for (method, text) in [
-                (.exchangeDeclare(.init(exchange: "", type: "direct")),
-                    "ACCESS_REFUSED - operation not permitted on the default exchange"),
-                (.exchangeDelete(.init(exchange: "")),
-                    "ACCESS_REFUSED - operation not permitted on the default exchange"),
-                (.queueBind(.init(queue: "q", exchange: "", routingKey: "k")),
-                    "ACCESS_REFUSED - operation not permitted on the default exchange"),
-                (.exchangeDeclare(.init(exchange: "amq.x", type: "direct")),
-                    "ACCESS_REFUSED - exchange name 'amq.x' contains reserved prefix 'amq.*'"),
-                (.exchangeDelete(.init(exchange: "amq.topic")),
-                    "ACCESS_REFUSED - deletion of system exchange 'amq.topic' in vhost '/' not allowed"),
-                (.exchangeDeclare(.init(exchange: "y", type: "x-random")),
-                    "PRECONDITION_FAILED - unknown exchange type 'x-random'"),
-                (.exchangeDeclare(.init(exchange: "x", type: "fanout")),
+                (
+                    .exchangeDeclare(.init(exchange: "", type: "direct")),
+                    "ACCESS_REFUSED - operation not permitted on the default exchange"
+                ),
+                (
+                    .exchangeDelete(.init(exchange: "")),
+                    "ACCESS_REFUSED - operation not permitted on the default exchange"
+                ),
+                (
+                    .queueBind(.init(queue: "q", exchange: "", routingKey: "k")),
+                    "ACCESS_REFUSED - operation not permitted on the default exchange"
+                ),
+                (
+                    .exchangeDeclare(.init(exchange: "amq.x", type: "direct")),
+                    "ACCESS_REFUSED - exchange name 'amq.x' contains reserved prefix 'amq.*'"
+                ),
+                (
+                    .exchangeDelete(.init(exchange: "amq.topic")),
+                    "ACCESS_REFUSED - deletion of system exchange 'amq.topic' in vhost '/' not allowed"
+                ),
+                (
+                    .exchangeDeclare(.init(exchange: "y", type: "x-random")),
+                    "PRECONDITION_FAILED - unknown exchange type 'x-random'"
+                ),
+                (
+                    .exchangeDeclare(.init(exchange: "x", type: "fanout")),
                     "PRECONDITION_FAILED - inequivalent arg 'type' for exchange 'x' in vhost '/': received 'fanout' "
-                        + "but current is 'direct'"),
-                (.exchangeDeclare(.init(exchange: "x", type: "direct", durable: true)),
+                        + "but current is 'direct'"
+                ),
+                (
+                    .exchangeDeclare(.init(exchange: "x", type: "direct", durable: true)),
                     "PRECONDITION_FAILED - inequivalent arg 'durable' for exchange 'x' in vhost '/': received 'true' "
-                        + "but current is 'false'"),
-                (.exchangeDeclare(.init(exchange: "no", type: "", passive: true)),
-                    "NOT_FOUND - no exchange 'no' in vhost '/'"),
-                (.exchangeDelete(.init(exchange: "x", ifUnused: true)),
-                    "PRECONDITION_FAILED - exchange 'x' in vhost '/' in use"),
-                (.exchangeBind(.init(destination: "no", source: "x", routingKey: "")),
-                    "NOT_FOUND - no exchange 'no' in vhost '/'"),
-                (.queueBind(.init(queue: "no", exchange: "x", routingKey: "")),
-                    "NOT_FOUND - no queue 'no' in vhost '/'"),
-                (.queueBind(.init(queue: "q", exchange: "no", routingKey: "")),
-                    "NOT_FOUND - no exchange 'no' in vhost '/'"),
+                        + "but current is 'false'"
+                ),
+                (
+                    .exchangeDeclare(.init(exchange: "no", type: "", passive: true)),
+                    "NOT_FOUND - no exchange 'no' in vhost '/'"
+                ),
+                (
+                    .exchangeDelete(.init(exchange: "x", ifUnused: true)),
+                    "PRECONDITION_FAILED - exchange 'x' in vhost '/' in use"
+                ),
+                (
+                    .exchangeBind(.init(destination: "no", source: "x", routingKey: "")),
+                    "NOT_FOUND - no exchange 'no' in vhost '/'"
+                ),
+                (
+                    .queueBind(.init(queue: "no", exchange: "x", routingKey: "")),
+                    "NOT_FOUND - no queue 'no' in vhost '/'"
+                ),
+                (
+                    .queueBind(.init(queue: "q", exchange: "no", routingKey: "")),
+                    "NOT_FOUND - no exchange 'no' in vhost '/'"
+                ),
             ] as [(AMQPMethod, String)] {
                 #expect(try await self.refusal(client, method) == text)
             }
@@ -88,21 +114,35 @@ struct TopologyTests {
             try await client.declare("full")
             try await client.publish("x", to: "full")
             for (method, text) in [
-                (.queueDeclare(.init(queue: "amq.q", durable: true)),
-                    "ACCESS_REFUSED - queue name 'amq.q' contains reserved prefix 'amq.*'"),
-                (.queueDeclare(.init(queue: "no", passive: true, noWait: true)),
-                    "NOT_FOUND - no queue 'no' in vhost '/'"),
-                (.queueDeclare(.init(queue: "q", durable: true, autoDelete: true)),
+                (
+                    .queueDeclare(.init(queue: "amq.q", durable: true)),
+                    "ACCESS_REFUSED - queue name 'amq.q' contains reserved prefix 'amq.*'"
+                ),
+                (
+                    .queueDeclare(.init(queue: "no", passive: true, noWait: true)),
+                    "NOT_FOUND - no queue 'no' in vhost '/'"
+                ),
+                (
+                    .queueDeclare(.init(queue: "q", durable: true, autoDelete: true)),
                     "PRECONDITION_FAILED - inequivalent arg 'auto_delete' for queue 'q' in vhost '/': received 'true' "
-                        + "but current is 'false'"),
-                (.queueDeclare(.init(queue: "x", durable: true, arguments: ["x-expires": 0])),
-                    "PRECONDITION_FAILED - invalid arg 'x-expires' for queue 'x' in vhost '/': {value_zero,0}"),
-                (.queueDeclare(.init(queue: "x", exclusive: true, arguments: ["x-queue-type": "quorum"])),
-                    "PRECONDITION_FAILED - invalid property 'exclusive-owner' for queue 'x' in vhost '/'"),
-                (.queueDelete(.init(queue: "q", ifUnused: true)),
-                    "PRECONDITION_FAILED - queue 'q' in vhost '/' in use"),
-                (.queueDelete(.init(queue: "full", ifEmpty: true)),
-                    "PRECONDITION_FAILED - queue 'full' in vhost '/' not empty"),
+                        + "but current is 'false'"
+                ),
+                (
+                    .queueDeclare(.init(queue: "x", durable: true, arguments: ["x-expires": 0])),
+                    "PRECONDITION_FAILED - invalid arg 'x-expires' for queue 'x' in vhost '/': {value_zero,0}"
+                ),
+                (
+                    .queueDeclare(.init(queue: "x", exclusive: true, arguments: ["x-queue-type": "quorum"])),
+                    "PRECONDITION_FAILED - invalid property 'exclusive-owner' for queue 'x' in vhost '/'"
+                ),
+                (
+                    .queueDelete(.init(queue: "q", ifUnused: true)),
+                    "PRECONDITION_FAILED - queue 'q' in vhost '/' in use"
+                ),
+                (
+                    .queueDelete(.init(queue: "full", ifEmpty: true)),
+                    "PRECONDITION_FAILED - queue 'full' in vhost '/' not empty"
+                ),
                 (.queuePurge(.init(queue: "no")), "NOT_FOUND - no queue 'no' in vhost '/'"),
                 (.queuePurge(.init(queue: "")), "NOT_FOUND - no previously declared queue"),
                 (.basicGet(.init(queue: "no")), "NOT_FOUND - no queue 'no' in vhost '/'"),
@@ -215,7 +255,9 @@ struct TopologyTests {
             try await client.send(.queueDeclare(.init(queue: "q")))
             #expect(try await client.connectionClose().replyCode == 541)
         }
-        try await withBroker { $0.compatibility = .lenient } _: { broker in
+        try await withBroker {
+            $0.compatibility = .lenient
+        } _: { broker in
             let client = try await RawClient.open(broker)
             #expect(try await client.declare("q", durable: false).queue == "q")
         }
@@ -244,7 +286,9 @@ struct TopologyTests {
 
     @Test("of one virtual host are not seen in another")
     func virtualHosts() async throws {
-        try await withBroker { $0.virtualHosts = ["/", "other"] } _: { broker in
+        try await withBroker {
+            $0.virtualHosts = ["/", "other"]
+        } _: { broker in
             let one = try await RawClient.open(broker)
             try await one.declare("q")
             let two = try await RawClient.connect(broker)

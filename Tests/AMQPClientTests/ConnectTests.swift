@@ -135,14 +135,14 @@ import Testing
         let canary = Canary()
         let start = ContinuousClock.now
         let error = try await self.refusal {
-            $0.connectTimeout = .milliseconds(300)
+            $0.connectTimeout = .seconds(2)
         } _: { peer in
             try await self.play(silence, peer)
             try await peer.expectClosed()
         }
         #expect(error?.code == .connectTimedOut)
         await expectTime(
-            "connect timeout", ContinuousClock.now - start, from: .milliseconds(300), to: .milliseconds(350), canary)
+            "connect timeout", ContinuousClock.now - start, from: .seconds(2), to: .milliseconds(2050), canary)
     }
 
     private func play(_ silence: Silence, _ peer: ScriptedPeer) async throws {
@@ -180,7 +180,9 @@ import Testing
             return await failure { () async throws(AMQPError) in try await AMQPConnection.connect(configuration) }
         }
         #expect(await told.value?.code == .cancelled)
-        if let peer = try? await broker.accept(within: .milliseconds(200)) { try await peer.expectClosed() }
+        if let peer = try? await broker.accept(within: .milliseconds(200)) {
+            while try await peer.next() != .closed {}
+        }
         await broker.stop()
     }
 
@@ -251,22 +253,23 @@ import Testing
         #expect(error?.code == .connectFailed)
     }
 
-    @Test(arguments: [
-        Array("HTTP/1.1 400 Bad Request\r\n\r\n".utf8),
-        Array("SSH-2.0-OpenSSH".utf8),
-        [0x15, 3, 1, 0, 2, 2, 70],
-        // A frame that does not end as it should.
-        [1, 0, 0, 0, 0, 0, 4, 0, 10, 0, 51, 0xCF],
-        // A method that does not exist, and one that is cut short.
-        [1, 0, 0, 0, 0, 0, 4, 0, 10, 0, 99, 0xCE],
-        [1, 0, 0, 0, 0, 0, 4, 0, 10, 0, 10, 0xCE],
-        // Larger than anything agreed on.
-        [1, 0, 0, 0x7f, 0xff, 0xff, 0xff],
-        // A header and a body where no method was.
-        [3, 0, 0, 0, 0, 0, 1, 0, 0xCE],
-        // A channel nobody opened.
-        [1, 0, 9, 0, 0, 0, 4, 0, 20, 0, 11, 0xCE],
-    ] as [[UInt8]])
+    @Test(
+        arguments: [
+            Array("HTTP/1.1 400 Bad Request\r\n\r\n".utf8),
+            Array("SSH-2.0-OpenSSH".utf8),
+            [0x15, 3, 1, 0, 2, 2, 70],
+            // A frame that does not end as it should.
+            [1, 0, 0, 0, 0, 0, 4, 0, 10, 0, 51, 0xCF],
+            // A method that does not exist, and one that is cut short.
+            [1, 0, 0, 0, 0, 0, 4, 0, 10, 0, 99, 0xCE],
+            [1, 0, 0, 0, 0, 0, 4, 0, 10, 0, 10, 0xCE],
+            // Larger than anything agreed on.
+            [1, 0, 0, 0x7f, 0xff, 0xff, 0xff],
+            // A header and a body where no method was.
+            [3, 0, 0, 0, 0, 0, 1, 0, 0xCE],
+            // A channel nobody opened.
+            [1, 0, 9, 0, 0, 0, 4, 0, 20, 0, 11, 0xCE],
+        ] as [[UInt8]])
     func whatIsNotAMQP(bytes: [UInt8]) async throws {
         let error = try await self.refusal { peer in
             try await peer.expectProtocolHeader()
@@ -276,9 +279,10 @@ import Testing
         #expect(error?.code == .protocolViolation)
     }
 
-    @Test(arguments: [
-        [0x41, 0x4D, 0x51, 0x50, 3, 1, 0, 0], [0x41, 0x4D, 0x51, 0x50, 0, 0, 9, 2],
-    ] as [[UInt8]])
+    @Test(
+        arguments: [
+            [0x41, 0x4D, 0x51, 0x50, 3, 1, 0, 0], [0x41, 0x4D, 0x51, 0x50, 0, 0, 9, 2],
+        ] as [[UInt8]])
     func aBrokerOfAnotherVersion(header: [UInt8]) async throws {
         let error = try await self.refusal { peer in
             try await peer.expectProtocolHeader()
@@ -338,7 +342,7 @@ import Testing
         weak var channel: AMQPChannel?
         weak var gate: PublishGate?
         weak var scheduler: DeadlineScheduler?
-        try await withScriptedBroker(heartbeat: 5) { scripted in
+        try await withScriptedBroker(heartbeat: 600) { scripted in
             connection = scripted.connection
             gate = scripted.connection.gate
             scheduler = scripted.connection.scheduler

@@ -75,8 +75,10 @@ import Testing
             #expect(channel.failure?.code == expected)
             #expect(await !connection.isOpen)
             // Whoever comes later is told as well, and at once.
-            #expect(await failure { () async throws(AMQPError) in try await connection.openChannel() }?.code == expected)
-            #expect(await failure { () async throws(AMQPError) in try await channel.declareQueue("c") }?.code == expected)
+            #expect(
+                await failure { () async throws(AMQPError) in try await connection.openChannel() }?.code == expected)
+            #expect(
+                await failure { () async throws(AMQPError) in try await channel.declareQueue("c") }?.code == expected)
             #expect(
                 await failure { () async throws(AMQPError) in
                     try await channel.publish(AMQPMessage("b"), routingKey: "q")

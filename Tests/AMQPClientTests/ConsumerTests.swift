@@ -77,7 +77,8 @@ private final class TestSink: DeliverySink {
             try deliveries[4].ack(multiple: true)
             for index in 0..<5 {
                 #expect(
-                    await failure { () async throws(AMQPError) in try deliveries[index].ack() }?.code == .alreadySettled)
+                    await failure { () async throws(AMQPError) in try deliveries[index].ack() }?.code == .alreadySettled
+                )
             }
             #expect(try await scripted.peer.expect(.basicAck) == .basicAck(.init(deliveryTag: 1)))
             #expect(
@@ -122,7 +123,8 @@ private final class TestSink: DeliverySink {
                 try output.append(.basicCancelOk(.init(consumerTag: consumer.consumerTag)), channel: 1)
             }
             for tag in 2...4 as ClosedRange<UInt64> {
-                #expect(try await scripted.peer.expect(.basicNack) == .basicNack(.init(deliveryTag: tag, requeue: true)))
+                #expect(
+                    try await scripted.peer.expect(.basicNack) == .basicNack(.init(deliveryTag: tag, requeue: true)))
             }
             try await cancelled
             #expect(try await consumer.deliveries.next() == nil)
@@ -167,15 +169,11 @@ private final class TestSink: DeliverySink {
                 }
                 if when == .answered {
                     // The loop finds both at once: bytes that wait to be read, and behind them the caller's return.
-                    let (held, release) = (Mailbox<Void>(), DispatchGate())
-                    connection.eventLoop.execute {
-                        held.put(())
-                        release.wait()
-                    }
-                    try await held.next()
+                    let hold = LoopHold()
+                    try await hold.take(connection.eventLoop)
                     consumed.cancel()
                     try await scripted.peer.write(answer)
-                    release.open()
+                    hold.release()
                     #expect(await consumed.value?.code == .cancelled)
                 } else {
                     consumed.cancel()
@@ -286,7 +284,9 @@ private final class TestSink: DeliverySink {
                     try await scripted.peer.write { output in
                         try output.append(
                             .basicDeliver(
-                                .init(consumerTag: "c", deliveryTag: tag, redelivered: false, exchange: "", routingKey: "")),
+                                .init(
+                                    consumerTag: "c", deliveryTag: tag, redelivered: false, exchange: "", routingKey: ""
+                                )),
                             properties: AMQPBasicProperties(), body: chunk, channel: 1)
                     }
                 }
@@ -351,18 +351,5 @@ private final class TestSink: DeliverySink {
             new.setFull(false)
             try await eventually { await !scripted.connection.isReadingPaused }
         }
-    }
-}
-
-/// Holds a thread until it is opened.
-private final class DispatchGate: Sendable {
-    private let condition = ConditionLock(value: 0)
-    func wait() {
-        self.condition.lock(whenValue: 1)
-        self.condition.unlock()
-    }
-    func open() {
-        self.condition.lock()
-        self.condition.unlock(withValue: 1)
     }
 }

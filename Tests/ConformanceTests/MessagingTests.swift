@@ -120,7 +120,8 @@ struct MessagingTests {
                         group.addTask {
                             let key = i % 10 == 0 ? nowhere : queue
                             do {
-                                try await channel.publishConfirmed(AMQPMessage("\(i)"), routingKey: key, mandatory: true)
+                                try await channel.publishConfirmed(
+                                    AMQPMessage("\(i)"), routingKey: key, mandatory: true)
                                 #expect(key == queue)
                             } catch let error as AMQPError {
                                 #expect(key == nowhere)
@@ -142,7 +143,9 @@ struct MessagingTests {
         }
     }
 
-    @Test("Publishing to an exchange that does not exist closes the channel, and only it", arguments: TestBroker.available)
+    @Test(
+        "Publishing to an exchange that does not exist closes the channel, and only it", arguments: TestBroker.available
+    )
     func missingExchange(broker: TestBroker) async throws {
         try await broker.run { url in
             try await withConnection(url) { connection in

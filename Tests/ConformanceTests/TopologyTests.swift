@@ -87,7 +87,9 @@ struct TopologyTests {
                     return try await channel.purgeQueue(queue) == 1
                 }
                 let names = Dictionary(
-                    uniqueKeysWithValues: ["direct", "fanout", "topic", "headers"].map { ($0, TestBroker.uniqueName($0)) })
+                    uniqueKeysWithValues: ["direct", "fanout", "topic", "headers"].map {
+                        ($0, TestBroker.uniqueName($0))
+                    })
                 for (type, name) in names {
                     try await channel.declareExchange(name, type: .init(stringLiteral: type), autoDelete: true)
                 }

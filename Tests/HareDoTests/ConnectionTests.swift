@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import AMQPBroker
 import Foundation
 import HareDo
 import NIOConcurrencyHelpers
@@ -31,6 +32,26 @@ struct ConnectionTests {
             parts = try #require(URLComponents(string: url))
             parts.path = "/nowhere"
             await expectError(.virtualHostRefused) { try await Peer(.url(try #require(parts.string))).connect() }
+        }
+    }
+
+    @Test("Peers talk over a Unix-domain socket")
+    func unixDomainSocket() async throws {
+        let path = FileManager.default.temporaryDirectory.path + "/" + TestBroker.uniqueName("s")
+        var configuration = AMQPEmbeddedBroker.Configuration()
+        configuration.address = .unixDomainSocket(path: path)
+        let broker = try await AMQPEmbeddedBroker.start(configuration)
+        #expect(broker.url == "unix:\(path)")
+        try await withPair(broker.url) { service, client in
+            try await service.listen { message in Reply(message.data) }
+            #expect(try await client.call(service.name, data: "x")?.text == "x")
+        }
+        await broker.stop()
+        do {
+            try await Peer(.url(broker.url)).connect()
+            Issue.record("connected")
+        } catch {
+            #expect(error.code == .noBroker && error.message.contains("(no such socket)"))
         }
     }
 

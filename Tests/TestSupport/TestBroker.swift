@@ -23,7 +23,9 @@ public enum TestBroker: String, Sendable, CaseIterable, CustomStringConvertible 
     public static let available: [TestBroker] = {
         if Self.rabbitMQURL != nil || Self.environment["CI"] != nil { return [.embedded, .rabbitMQ] }
         FileHandle.standardError.write(
-            Data("\n!!! No RabbitMQ (HAREDO_TEST_RABBITMQ is not set): tests run on the embedded broker ONLY !!!\n\n".utf8))
+            Data(
+                "\n!!! No RabbitMQ (HAREDO_TEST_RABBITMQ is not set): tests run on the embedded broker ONLY !!!\n\n"
+                    .utf8))
         return [.embedded]
     }()
 

@@ -60,7 +60,9 @@ struct HandshakeMachine {
             return .fail(
                 AMQPError(.protocolViolation, "the broker sent \(text)", origin: .peer),
                 send: .connectionClose(
-                    .init(replyCode: 503, replyText: text, failingClassID: method.id.classID, failingMethodID: method.id.methodID)))
+                    .init(
+                        replyCode: 503, replyText: text, failingClassID: method.id.classID,
+                        failingMethodID: method.id.methodID)))
         }
     }
 
@@ -166,7 +168,8 @@ struct HandshakeMachine {
             error.message = "the broker refused the user '\(self.configuration.user)' or the password"
         case (.awaitingOpenOk, 530), (.awaitingOpenOk, 403), (.awaitingOpenOk, 402):
             error.code = .virtualHostRefused
-            error.message = "the broker refused the virtual host '\(self.configuration.virtualHost)': \(close.replyText)"
+            error.message =
+                "the broker refused the virtual host '\(self.configuration.virtualHost)': \(close.replyText)"
         default: break
         }
         return error

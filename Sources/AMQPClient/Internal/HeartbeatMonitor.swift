@@ -26,7 +26,7 @@ struct HeartbeatMonitor {
     var tickInterval: TimeAmount { .nanoseconds(self.interval.nanoseconds / 4) }
 
     /// Any bytes count, not just heartbeats.
-    mutating func sent(now: NIODeadline) { self.lastSent = now }
+    mutating func sent(at time: NIODeadline) { self.lastSent = max(self.lastSent, time) }
     mutating func received(now: NIODeadline) { self.lastReceived = now }
 
     mutating func tick(now: NIODeadline) -> Action {

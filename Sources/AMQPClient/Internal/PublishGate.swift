@@ -53,6 +53,8 @@ final class PublishGate: Sendable {
         var isClosing = false
         /// The loop has been told to write.
         var isAwake = false
+        /// When anything was last written: what the other side counts our silence from.
+        var lastWrite = NIODeadline.now()
         /// Bytes handed to the transport and not yet taken by the system.
         var inFlight = 0
         var blocked: String?
@@ -202,6 +204,9 @@ final class PublishGate: Sendable {
         return wake
     }
 
+    /// When anything was last written.
+    var lastWrite: NIODeadline { self.state.withLockedValue { $0.lastWrite } }
+
     enum Settlement {
         case ack
         case nack(requeue: Bool)
@@ -210,8 +215,8 @@ final class PublishGate: Sendable {
 
     /// Acknowledges or refuses a delivery.
     ///
-    /// - Throws: ``AMQPError/Code/alreadySettled`` if it was settled before, or belongs to a channel that ended: the
-    ///   acknowledgement never reaches the wire.
+    /// - Throws: ``AMQPError/Code/alreadySettled`` if it was settled before or came in an earlier life of its channel,
+    ///   and otherwise why the channel or connection ended: the acknowledgement never reaches the wire.
     func settle(
         channel id: UInt64, epoch: UInt64, tag: UInt64, multiple: Bool = false, _ settlement: Settlement
     ) throws(AMQPError) {
@@ -422,6 +427,7 @@ final class PublishGate: Sendable {
             let size = state.output.byteCount
             guard let transport = state.transport, size > 0 else { return ([], 0, nil) }
             state.inFlight += size
+            state.lastWrite = .now()
             return (state.output.take(), size, transport)
         }
         guard let transport, let last = pieces.last else { return }

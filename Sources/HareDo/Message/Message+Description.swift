@@ -4,7 +4,8 @@ extension Message: CustomStringConvertible, CustomDebugStringConvertible {
     /// What the message is, in a line, without what is in it.
     public var description: String {
         var parts = ["Message \(self.id?.rawValue ?? "without id") on '\(self.address)', \(self.data.count) bytes"]
-        if let correlationID { parts.append("in reply to \(correlationID)") }
+        // Requests carry their own id there, for services in other languages to echo.
+        if let correlationID, correlationID != self.id { parts.append("in reply to \(correlationID)") }
         if let replyTo { parts.append("reply to '\(replyTo)'") }
         if self.redelivered { parts.append("redelivered") }
         return parts.joined(separator: ", ")

@@ -109,7 +109,11 @@ import Testing
                         // Each a little earlier or later than the one before, many of them due at once.
                         let delay = Duration.microseconds(Int64.random(in: 0..<300, using: &random))
                         _ = scheduler.schedule(after: delay) {
-                            if ran.withLockedValue({ count in count += 1; return count == expected }) { done.put(()) }
+                            if ran.withLockedValue({ count in
+                                count += 1; return count == expected
+                            }) {
+                                done.put(())
+                            }
                         }
                     }
                 }

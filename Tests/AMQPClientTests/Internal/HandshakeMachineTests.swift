@@ -55,7 +55,8 @@ extension AMQPMethod {
         var configuration = AMQPConfiguration(user: "alice", password: "secret", virtualHost: "/v")
         configuration.connectionName = "test"
         var machine = HandshakeMachine(configuration)
-        guard case .send(let startOk) = machine.received(.start), case .connectionStartOk(let ok)? = startOk.first else {
+        guard case .send(let startOk) = machine.received(.start), case .connectionStartOk(let ok)? = startOk.first
+        else {
             Issue.record("no start-ok")
             return
         }
@@ -220,7 +221,8 @@ extension AMQPMethod {
     private static let methods: [AMQPMethod] = [
         .start, .tune, .connectionSecure(.init(challenge: "?")), .connectionOpenOk(.init()), .close,
         .connectionCloseOk(.init()), .connectionBlocked(.init(reason: "memory")), .connectionUnblocked(.init()),
-        .connectionUpdateSecretOk(.init()), .connectionStartOk(
+        .connectionUpdateSecretOk(.init()),
+        .connectionStartOk(
             .init(clientProperties: [:], mechanism: "", response: "", locale: "")), .channelOpenOk(.init()),
         .basicAck(.init(deliveryTag: 1)),
     ]

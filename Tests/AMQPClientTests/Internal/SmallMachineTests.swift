@@ -113,7 +113,7 @@ import Testing
         var monitor = try #require(HeartbeatMonitor(seconds: 10, now: Self.start))
         for second in 1...20 as ClosedRange<Int64> {
             let now = Self.start + .seconds(second)
-            monitor.sent(now: now)
+            monitor.sent(at: now)
             monitor.received(now: now)
             #expect(monitor.tick(now: now) == .none)
         }

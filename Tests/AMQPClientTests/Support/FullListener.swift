@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Musl)
-import Musl
+    import Musl
 #elseif canImport(Darwin)
-import Darwin
+    import Darwin
 #endif
 
 /// A listening socket that accepts nothing and whose queue is full: a further connection stays half made.
@@ -16,9 +16,9 @@ final class FullListener: Sendable {
 
     init() throws {
         #if os(Linux)
-        let type = CInt(SOCK_STREAM.rawValue)
+            let type = CInt(SOCK_STREAM.rawValue)
         #else
-        let type = SOCK_STREAM
+            let type = SOCK_STREAM
         #endif
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)

@@ -35,6 +35,7 @@ public struct HareDoTool: AsyncParsableCommand {
 
     /// Runs what the process's arguments say, and ends the process.
     public static func main() async {
+        StandardStreams.reserve()
         // A reader that went away is an error of the write that noticed it, not the end of the process.
         signal(SIGPIPE, SIG_IGN)
         do {

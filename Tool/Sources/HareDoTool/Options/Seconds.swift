@@ -3,7 +3,7 @@ import ArgumentParser
 
 /// A time span on the command line: seconds, fractions allowed, above 0.
 struct Seconds: ExpressibleByArgument, Hashable, Sendable, CustomStringConvertible {
-    /// About 46 days: the expiration of a message has to fit the 32 bits of milliseconds that RabbitMQ has for it.
+    /// About 46 days: in milliseconds it fits 32 bits, and nobody waits longer.
     static let maximum = 4_000_000.0
 
     let duration: Duration

@@ -16,6 +16,14 @@ enum StandardStreams {
         case error = 2
     }
 
+    /// To be called before anything is opened. Where a stream was closed by whoever started us, its number would go to the
+    /// next file or connection, and our output into that; so the number is taken, by something that refuses to be used.
+    static func reserve() {
+        for stream: Int32 in 0...2 where fcntl(stream, F_GETFD) == -1 {
+            _ = open("/dev/null", stream == 0 ? O_WRONLY : O_RDONLY)
+        }
+    }
+
     static func print(_ line: String) throws(ToolFailure) { try Self.write(line + "\n", to: .output) }
 
     /// Tells the user of something that is not the command's result.

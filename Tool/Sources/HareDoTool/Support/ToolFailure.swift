@@ -21,18 +21,9 @@ struct ToolFailure: Error, Hashable {
         switch error {
         case let failure as ToolFailure: self = failure
         case let error as HareDoError: self.init(error.message, error.code == .timedOut ? .timedOut : .failed)
-        case let error as AMQPBrokerError:
-            self.init(error.cause.map { "\(error.message): \(Self.reason($0))" } ?? error.message)
+        case let error as AMQPBrokerError: self.init(error.message)
         case is CancellationError: self.init("cancelled")
         default: return nil
         }
-    }
-
-    /// What the operating system said, without the names of calls and types that SwiftNIO puts around it.
-    private static func reason(_ error: any Error) -> String {
-        let text = "\(error)"
-        if let words = text.firstMatch(of: /.*\): (.+?)\)? \(errno: \d+\)/)?.1 { return String(words) }
-        guard let colon = text.firstRange(of: ": ") else { return text }
-        return String(text[colon.upperBound...])
     }
 }

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+import Foundation
+import Testing
+
+extension ToolTests {
+    @Test("The broker prints where it is, and ends in order", arguments: [SIGINT, SIGTERM])
+    func broker(signal: Int32) async throws {
+        let result = try await withTool("broker", "--listen", ":0") { broker in
+            let url = try await broker.firstLine()
+            #expect(url.wholeMatch(of: /amqp:\/\/guest:guest@127\.0\.0\.1:[1-9]\d*/) != nil)
+            if signal == SIGTERM { await broker.terminate() }
+        }
+        #expect(result.status == 0)
+        #expect(result.lines.count == 1)
+        #expect(result.error.isEmpty)
+    }
+
+    @Test("The broker listens on IPv6")
+    func brokerIPv6() async throws {
+        let result = try await withTool("broker", "--listen", "[::1]:0") { broker in
+            let url = try await broker.firstLine()
+            #expect(url.hasPrefix("amqp://guest:guest@[::1]:"))
+            #expect(try await haredo("call", "q", broker: url).error.contains("nobody listens"))
+        }
+        #expect(result.status == 0)
+    }
+
+    @Test("The broker listens on a Unix-domain socket, and cleans up")
+    func brokerUnix() async throws {
+        let path = "/tmp/" + uniqueQueue()
+        let result = try await withTool("broker", "--listen", "unix:\(path)") { broker in
+            let url = try await broker.firstLine()
+            #expect(url == "unix:\(path)")
+            #expect(FileManager.default.fileExists(atPath: path))
+        }
+        #expect(result.status == 0)
+        #expect(!FileManager.default.fileExists(atPath: path))
+    }
+
+    @Test("A port that is taken is named")
+    func portTaken() async throws {
+        try await withTool("broker", "--listen", "127.0.0.1:0") { broker in
+            let port = try #require(try await broker.firstLine().split(separator: ":").last)
+            let second = try await haredo("broker", "--listen", "127.0.0.1:\(port)")
+            #expect(second.status == 1)
+            #expect(second.error == "haredo: 127.0.0.1:\(port) is in use\n")
+        }
+    }
+
+    @Test("An address that cannot be listened on is explained")
+    func cannotListen() async throws {
+        let result = try await haredo("broker", "--listen", "unix:/nowhere/at/all")
+        #expect(result.status == 1)
+        #expect(result.error == "haredo: cannot listen on /nowhere/at/all: No such file or directory\n")
+    }
+
+    @Test("The broker takes clients of an older RabbitMQ")
+    func lenient() async throws {
+        try await withTool("broker", "--listen", ":0") { broker in
+            let url = try await broker.firstLine()
+            try await withTool("listen", "old", "--as", "transient", "--echo", broker: url) { listener in
+                try await listener.wait(for: "listening on 'old' (transient)")
+            }
+        }
+    }
+}
