@@ -6,7 +6,9 @@ import Testing
 @Suite("Times and headers at their limits")
 struct BoundsTests {
     /// What a careless program computes.
-    static let forever: [Duration] = [.seconds(Int64.max) * 2, .seconds(Int64.max), .milliseconds(Int64(1) << 40), .seconds(5_000_000)]
+    static let forever: [Duration] = [
+        .seconds(Int64.max) * 2, .seconds(Int64.max), .milliseconds(Int64(1) << 40), .seconds(5_000_000),
+    ]
     static let never: [Duration] = [.zero, .seconds(-1), .seconds(Int64.min), .seconds(Int64.min) * 2, .nanoseconds(1)]
 
     @Test("A call that may take for ever is a call", arguments: TestBroker.available)
@@ -54,7 +56,9 @@ struct BoundsTests {
     @Test("Connecting with odd times", arguments: TestBroker.available)
     func connectTimes(broker: TestBroker) async throws {
         try await broker.run { url in
-            for (timeout, heartbeat) in [(Duration.seconds(Int64.max) * 2, Duration.seconds(Int64.max) * 2), (.seconds(100), .seconds(-1))] {
+            for (timeout, heartbeat) in [
+                (Duration.seconds(Int64.max) * 2, Duration.seconds(Int64.max) * 2), (.seconds(100), .seconds(-1)),
+            ] {
                 var configuration = Peer.Configuration.url(url)
                 configuration.connectTimeout = timeout
                 configuration.heartbeat = heartbeat
@@ -75,7 +79,9 @@ struct BoundsTests {
         }
     }
 
-    @Test("Headers that RabbitMQ routes by are refused if they would cost the connection", arguments: TestBroker.available)
+    @Test(
+        "Headers that RabbitMQ routes by are refused if they would cost the connection", arguments: TestBroker.available
+    )
     func routingHeaders(broker: TestBroker) async throws {
         try await broker.run { url in
             try await withPair(url) { service, client in
@@ -83,7 +89,9 @@ struct BoundsTests {
                     message.text == "bad" ? Reply("x", headers: ["CC": 1]) : Reply(message.data)
                 }
                 for name in ["CC", "BCC"] {
-                    await expectError(.invalidArgument) { _ = try await client.call(service.name, headers: [name: "x"]) }
+                    await expectError(.invalidArgument) {
+                        _ = try await client.call(service.name, headers: [name: "x"])
+                    }
                     await expectError(.invalidArgument) { try await client.send(service.name, headers: [name: 1]) }
                     await expectError(.invalidArgument) { try await client.emit(service.name, headers: [name: .null]) }
                     await expectError(.invalidArgument) {
@@ -91,7 +99,9 @@ struct BoundsTests {
                     }
                 }
                 for value in [HeaderValue.double(.nan), .list([1, .double(.infinity)]), ["x": .double(-.infinity)]] {
-                    await expectError(.invalidArgument) { _ = try await client.call(service.name, headers: ["n": value]) }
+                    await expectError(.invalidArgument) {
+                        _ = try await client.call(service.name, headers: ["n": value])
+                    }
                 }
                 // A reply that cannot be sent is the service's failure, and not its end.
                 await expectError(.remoteFailed) { _ = try await client.call(service.name, data: "bad") }

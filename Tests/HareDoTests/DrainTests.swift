@@ -180,7 +180,9 @@ struct DrainTests {
         init(from decoder: any Decoder) throws { throw Refused() }
     }
 
-    @Test("A request that cannot be decoded is the caller's fault, a reply from elsewhere is not", arguments: TestBroker.available)
+    @Test(
+        "A request that cannot be decoded is the caller's fault, a reply from elsewhere is not",
+        arguments: TestBroker.available)
     func whoseFault(broker: TestBroker) async throws {
         try await broker.run { url in
             try await withPair(url) { service, client in

@@ -44,14 +44,17 @@ struct ForeignTests {
         }
     }
 
-    @Test("A request is answered by its message id, or by its correlation id, or by neither", arguments: TestBroker.available)
+    @Test(
+        "A request is answered by its message id, or by its correlation id, or by neither",
+        arguments: TestBroker.available)
     func ids(broker: TestBroker) async throws {
         try await broker.run { url in
             try await withPair(url) { service, _ in
                 try await service.listen { message in Reply(message.data) }
                 try await Self.withForeigner(url) { foreigner in
                     let cases: [(String?, String?, String?)] = [
-                        ("m", nil, "m"), (nil, "c", "c"), ("m", "c", "m"), (nil, nil, nil), ("", "c", "c"), ("", "", nil),
+                        ("m", nil, "m"), (nil, "c", "c"), ("m", "c", "m"), (nil, nil, nil), ("", "c", "c"),
+                        ("", "", nil),
                     ]
                     for (messageID, correlationID, expected) in cases {
                         try await foreigner.send(service.name, [1]) {
@@ -59,7 +62,8 @@ struct ForeignTests {
                             $0.correlationID = correlationID
                         }
                         let reply = try #require(try await foreigner.replies.next())
-                        #expect(reply.properties.correlationID == expected, "\(messageID ?? "-") \(correlationID ?? "-")")
+                        #expect(
+                            reply.properties.correlationID == expected, "\(messageID ?? "-") \(correlationID ?? "-")")
                         #expect(reply.properties.messageID == expected)
                     }
                 }
@@ -80,7 +84,8 @@ struct ForeignTests {
                 try await Self.withForeigner(url) { foreigner in
                     let integers: [AMQPFieldValue] = [
                         .int64(.max), .int64(.min), .int64(-1), .int64(0), .uint8(255), .double(1e300), "soon", .void,
-                        .timestamp(.max), .decimal(scale: 255, value: .max), .longString(AMQPLongString(bytes: [0xff, 0])),
+                        .timestamp(.max), .decimal(scale: 255, value: .max),
+                        .longString(AMQPLongString(bytes: [0xff, 0])),
                     ]
                     for value in integers {
                         try await foreigner.send(service.name, [0xff, 0xfe]) {
@@ -104,14 +109,17 @@ struct ForeignTests {
         }
     }
 
-    @Test("What comes to an inbox with an id of the peer's is a reply only without a request in it", arguments: TestBroker.available)
+    @Test(
+        "What comes to an inbox with an id of the peer's is a reply only without a request in it",
+        arguments: TestBroker.available)
     func inbox(broker: TestBroker) async throws {
         try await broker.run { url in
             try await withPair(url) { service, client in
                 _ = try await service.listen()
                 let id = try await client.send(service.name)
                 try await Self.withForeigner(url) { foreigner in
-                    // No ids at all; an id of somebody else's; an id that was never given out; a reply; and a second one.
+                    // No ids at all; an id of somebody else's; an id that was never given out; a reply; and a second
+                    // one.
                     try await foreigner.send(client.address, Array("1".utf8))
                     try await foreigner.send(client.address, Array("2".utf8)) { $0.correlationID = "c" }
                     try await foreigner.send(client.address, Array("3".utf8)) {

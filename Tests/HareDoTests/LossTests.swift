@@ -40,7 +40,9 @@ struct LossTests {
         }
     }
 
-    @Test("Messages that wait behind a handler go back with the connection: they are not handled twice", arguments: TestBroker.available)
+    @Test(
+        "Messages that wait behind a handler go back with the connection: they are not handled twice",
+        arguments: TestBroker.available)
     func waitingMessagesAreNotHandled(broker: TestBroker) async throws {
         try await broker.run { url in
             let proxy = try TestProxy(to: url)
@@ -70,7 +72,8 @@ struct LossTests {
         }
     }
 
-    @Test("Disconnecting ends the handlers that the loss of the connection left running", arguments: TestBroker.available)
+    @Test(
+        "Disconnecting ends the handlers that the loss of the connection left running", arguments: TestBroker.available)
     func handlersOfALostConnection(broker: TestBroker) async throws {
         try await broker.run { url in
             let proxy = try TestProxy(to: url)
@@ -187,7 +190,8 @@ struct LossTests {
                 disconnect.cancel()
                 await disconnect.value
                 _ = await connect.result
-                // Had the attempt not begun by then, it has succeeded by now, and that is fine; a second disconnect ends it.
+                // Had the attempt not begun by then, it has succeeded by now, and that is fine; a second disconnect
+                // ends it.
                 await peer.disconnect()
                 await expectError(.disconnected) { try await peer.send("x") }
             }

@@ -29,9 +29,10 @@ final class TestProxy: Sendable {
         let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         var address = Self.address("127.0.0.1", 0)
         let length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let isListening = withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(listener, $0, length) == 0 }
-        } && listen(listener, 16) == 0
+        let isListening =
+            withUnsafePointer(to: &address) {
+                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(listener, $0, length) == 0 }
+            } && listen(listener, 16) == 0
         var bound = sockaddr_in()
         var boundLength = length
         let isNamed = withUnsafeMutablePointer(to: &bound) {
@@ -123,7 +124,9 @@ final class TestProxy: Sendable {
             while self.state.withLockedValue({ $0.isStalled }) { usleep(2000) }
             var sent = 0
             while sent < count {
-                let result = buffer[sent..<count].withUnsafeBytes { send(to, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+                let result = buffer[sent..<count].withUnsafeBytes {
+                    send(to, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+                }
                 guard result > 0 else { break }
                 sent += result
             }

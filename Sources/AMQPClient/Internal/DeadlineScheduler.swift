@@ -8,8 +8,8 @@ extension NIODeadline {
 }
 
 extension Duration {
-    /// Between nothing and 272 years: `TimeAmount` would take one below -292 years for endless, and asking a duration for
-    /// its seconds traps beyond 2⁶³.
+    /// Between nothing and 272 years: `TimeAmount` would take one below -292 years for endless, and asking a duration
+    /// for its seconds traps beyond 2⁶³.
     var inBounds: Duration { min(max(self, .zero), .seconds(Int64(1) << 33)) }
 }
 

@@ -22,8 +22,8 @@ enum WireHeaders {
 
     /// What the caller is told of a handler's failure.
     ///
-    /// - Parameter badRequest: whether it was the caller's own message that could not be decoded. A reply to the handler from
-    ///   somewhere else that could not is no fault of the caller's.
+    /// - Parameter badRequest: whether it was the caller's own message that could not be decoded. A reply to the
+    ///   handler from somewhere else that could not is no fault of the caller's.
     static func failure(of error: any Error, badRequest: Bool) -> HareDoError.RemoteFailure {
         switch error {
         case let error as ServiceError: HareDoError.RemoteFailure(code: error.code, text: error.text)

@@ -93,15 +93,16 @@ public struct Headers: Sendable, Hashable {
 
     public var isEmpty: Bool { self.table.isEmpty }
 
-    /// Refuses what AMQP could carry, but would cost the sender its channel or its connection, with everything that waits
-    /// there.
+    /// Refuses what AMQP could carry, but would cost the sender its channel or its connection, with everything that
+    /// waits there.
     func check() throws(HareDoError) {
         if self.isEmpty { return }
         for (name, value) in self where !value.isFinite {
             // RabbitMQ cannot read it, and hangs up with 541.
             throw HareDoError(.invalidArgument, "the header '\(name)' is not a finite number, or has one that is not")
         }
-        // RabbitMQ sends copies of a message to the addresses listed in these headers, and refuses anything else with 406.
+        // RabbitMQ sends copies of a message to the addresses listed in these headers, and refuses anything else with
+        // 406.
         for name in ["CC", "BCC"] {
             guard let value = self[name] else { continue }
             guard case .list(let addresses) = value, addresses.allSatisfy({ $0.string != nil }) else {

@@ -47,8 +47,8 @@ struct HandlerLoop: Sendable {
 
     private func failed(_ message: Message, _ error: any Error) async {
         if Task.isCancelled {
-            // The service is being ended: another instance may have more time. Whatever the error is called: a call that is
-            // cancelled within a handler throws one of ours, and others have their own.
+            // The service is being ended: another instance may have more time. Whatever the error is called: a call
+            // that is cancelled within a handler throws one of ours, and others have their own.
             message.storage.settleIfOpen(.requeue)
             return
         }

@@ -40,8 +40,9 @@ public struct PeerService: Sendable, ServiceLifecycle.Service {
     /// Ends the service in order: no new messages; what has not been started goes back to the queue; what has may finish
     /// until `limit`; what has not by then is cancelled and goes back as well.
     ///
-    /// Draining again waits for the first to be done; the shorter limit counts. A handler may drain its own service: it is
-    /// not waited for, and cancelled then. In a `for await` over ``messages``, answer the current message before.
+    /// Draining again waits for the first to be done; the shorter limit counts. A handler may drain its own service:
+    /// it is not waited for, and cancelled then. In a `for await` over ``messages``, answer the current message
+    /// before.
     public func drain(within limit: Duration = .seconds(10)) async {
         await self.core.drain(within: limit)
     }

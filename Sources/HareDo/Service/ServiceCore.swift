@@ -111,8 +111,8 @@ final class ServiceCore: DeliverySink {
     func whenRoom(_ action: @escaping @Sendable () -> Void) {}
 
     func ended(_ error: AMQPError?) {
-        // With its queue gone, a consumer's deliveries exist nowhere else: they can still be handled. With the channel gone
-        // they are with the broker again, and handling them here would be once too often.
+        // With its queue gone, a consumer's deliveries exist nowhere else: they can still be handled. With the channel
+        // gone they are with the broker again, and handling them here would be once too often.
         let hasLostChannel = error.map { $0.code != .consumerCancelled } ?? false
         self.finish(error.map { HareDoError($0) }, hasLostChannel: hasLostChannel)
     }
@@ -128,8 +128,8 @@ final class ServiceCore: DeliverySink {
             })
     }
 
-    /// Runs a handler. To be preceded by ``began()`` and followed by ``ended()``: a handler is in hand until it is done, also
-    /// if it acknowledged its message before.
+    /// Runs a handler. To be preceded by ``began()`` and followed by ``ended()``: a handler is in hand until it is
+    /// done, also if it acknowledged its message before.
     func handle(_ delivery: AMQPDelivery, _ handler: (Message) async -> Void) async {
         let message = Message(
             storage: MessageStorage(delivery, needsAcknowledgement: true, responder: self.responder, keeps: false))
@@ -206,8 +206,8 @@ final class ServiceCore: DeliverySink {
     /// Why the service ended, if not because it was asked to.
     var failure: HareDoError? { self.state.withLockedValue { $0.misuse ?? $0.end ?? nil } }
 
-    /// How much longer than its limit a drain may take, for a broker that does not answer and for handlers that do not heed
-    /// their cancellation.
+    /// How much longer than its limit a drain may take, for a broker that does not answer and for handlers that do not
+    /// heed their cancellation.
     private static let grace = Duration.seconds(1)
 
     /// Stops intake, gives back what has not started, waits for what has, and closes the channel.
