@@ -4,9 +4,9 @@ import AMQPWire
 import NIOCore
 
 #if canImport(FoundationEssentials)
-import FoundationEssentials
+    import FoundationEssentials
 #else
-import Foundation
+    import Foundation
 #endif
 
 /// Sending and calling. None of it hops to the peer's event loop.
@@ -78,7 +78,7 @@ extension Peer {
         let channel = try await self.confirmingChannel(link)
         do {
             try await channel.publishConfirmed(message, routingKey: address, mandatory: mandatory)
-        } catch where error.code == .returned {
+        } catch  where error.code == .returned {
             throw .noSuchService(address)
         } catch {
             throw HareDoError(error)
@@ -149,7 +149,7 @@ extension Peer {
             try await link.calling.publish(
                 AMQPMessage(bytes.buffer, properties: properties), routingKey: address, mandatory: true,
                 deadline: deadline)
-        } catch where error.code == .timedOut {
+        } catch  where error.code == .timedOut {
             return nil
         } catch {
             throw HareDoError(error)

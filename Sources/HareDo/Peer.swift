@@ -6,9 +6,9 @@ import NIOConcurrencyHelpers
 import NIOCore
 
 #if canImport(FoundationEssentials)
-import FoundationEssentials
+    import FoundationEssentials
 #else
-import Foundation
+    import Foundation
 #endif
 
 /// One end of a conversation. A peer that listens is a service, a peer that calls is a client; it may be both at once.
@@ -274,11 +274,12 @@ public actor Peer {
             _ = try await channel.consume(
                 direct, acknowledgement: .automatic,
                 sink: ClosureSink { delivery in
-                    self.replied(MessageStorage(delivery, needsAcknowledgement: false, responder: responder, keeps: false))
+                    self.replied(
+                        MessageStorage(delivery, needsAcknowledgement: false, responder: responder, keeps: false))
                 })
             try await channel.onReturn(onReturn)
             return (channel, direct)
-        } catch where error.code == .channelClosed && error.reply?.code == 404 {
+        } catch  where error.code == .channelClosed && error.reply?.code == 404 {
             let channel = try await connection.openChannel()
             try await channel.onReturn(onReturn)
             return (channel, self.address)

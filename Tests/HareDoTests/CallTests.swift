@@ -46,7 +46,9 @@ struct CallTests {
         }
     }
 
-    @Test("A call that timed out leaves its queue, so that nobody handles it for nothing", arguments: TestBroker.available)
+    @Test(
+        "A call that timed out leaves its queue, so that nobody handles it for nothing", arguments: TestBroker.available
+    )
     func expiredRequests(broker: TestBroker) async throws {
         try await broker.run { url in
             try await withPair(url) { service, client in

@@ -20,7 +20,8 @@ struct InboxTests {
     @Test func `messages are taken oldest first`() {
         var inbox = Box(maximumCount: 10, maximumBytes: 1000)
         for item in ["a", "b", "c"] { #expect(self.kept(inbox.arrived(item, id: nil, bytes: 1)) == 0) }
-        #expect([inbox.takeOldest(), inbox.takeOldest(), inbox.takeOldest(), inbox.takeOldest()] == ["a", "b", "c", nil])
+        #expect(
+            [inbox.takeOldest(), inbox.takeOldest(), inbox.takeOldest(), inbox.takeOldest()] == ["a", "b", "c", nil])
         #expect(inbox.count == 0 && inbox.bytes == 0)
     }
 
@@ -79,7 +80,9 @@ struct InboxTests {
             #expect(inbox.take(id: "id\(i)") == "\(i)")
         }
         #expect(inbox.count == 1)
-        #expect(Mirror(reflecting: inbox).children.first { $0.label == "entries" }.map { "\($0.value)".count < 10_000 } == true)
+        #expect(
+            Mirror(reflecting: inbox).children.first { $0.label == "entries" }.map { "\($0.value)".count < 10_000 }
+                == true)
         #expect(inbox.take(id: "never") == "never taken")
     }
 

@@ -27,7 +27,9 @@ struct MessageIDTests {
         let id = ids.next(.call).rawValue
         #expect(ids.kind(of: others.next(.call).rawValue) == nil)
         #expect(ids.kind(of: "s" + id.dropFirst()) == nil)
-        for text in ["", "c", "hello", String(repeating: "c", count: 33), id + "0", String(id.dropLast()), id.uppercased()] {
+        for text in [
+            "", "c", "hello", String(repeating: "c", count: 33), id + "0", String(id.dropLast()), id.uppercased(),
+        ] {
             #expect(ids.kind(of: text) == nil, "\(text)")
         }
         var ahead = ids

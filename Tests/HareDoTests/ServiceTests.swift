@@ -244,7 +244,9 @@ struct ServiceTests {
         }
     }
 
-    @Test("A handler that does not end is cancelled at the limit, and its message goes back", arguments: TestBroker.available)
+    @Test(
+        "A handler that does not end is cancelled at the limit, and its message goes back",
+        arguments: TestBroker.available)
     func drainLimit(broker: TestBroker) async throws {
         try await broker.run { url in
             try await withPair(url) { service, client in

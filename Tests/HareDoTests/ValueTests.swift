@@ -71,7 +71,10 @@ struct ValueTests {
             (.durable, true, false, false, [:]),
             (.quorum, true, false, false, ["x-queue-type": "quorum", "x-delivery-limit": 100]),
             (.transient, false, false, true, [:]),
-            (.shared.with(["x-max-length": 5, "x-expires": 1]), true, false, false, ["x-expires": 1, "x-max-length": 5]),
+            (
+                .shared.with(["x-max-length": 5, "x-expires": 1]), true, false, false,
+                ["x-expires": 1, "x-max-length": 5]
+            ),
         ] as [(QueueShape, Bool, Bool, Bool, AMQPTable)])
     func shapes(shape: QueueShape, durable: Bool, exclusive: Bool, autoDelete: Bool, arguments: AMQPTable) {
         #expect(shape.isDurable == durable && shape.isExclusive == exclusive && shape.isAutoDelete == autoDelete)

@@ -89,13 +89,13 @@ package final class DeliveryBuffer<Element: Sendable>: Sendable {
 
     /// Takes out everything that was not handed out.
     package func drain() -> [Element] {
-        let (elements, room) = self.state.withLockedValue { state -> ([Element], Bool) in
-            let elements = Array(state.elements)
+        let (elements, room) = self.state.withLockedValue { state -> (Deque<Element>, Bool) in
+            let elements = state.elements
             state.elements.removeAll()
             return (elements, Self.madeRoom(&state, mark: 0, bytes: state.bytes))
         }
         if room { self.onRoom.withLockedValue { $0 }?() }
-        return elements
+        return elements.isEmpty ? [] : Array(elements)
     }
 
     package var count: Int { self.state.withLockedValue { $0.elements.count } }

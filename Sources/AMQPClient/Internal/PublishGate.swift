@@ -281,9 +281,9 @@ final class PublishGate: Sendable {
 
     /// Refuses publishes from now on, behind those accepted so far appends `farewell`.
     func close(_ error: AMQPError, farewell: AMQPMethod) {
-        let (failing, wake) = self.state.withLockedValue { state -> ([Suspended], Bool) in
+        let (failing, wake) = self.state.withLockedValue { state -> (Deque<Suspended>, Bool) in
             if state.failure == nil { state.failure = error }
-            let failing = Array(state.suspended)
+            let failing = state.suspended
             state.suspended.removeAll()
             guard state.transport != nil, !state.isClosing,
                 (try? state.output.append(farewell, channel: 0)) != nil
@@ -297,7 +297,7 @@ final class PublishGate: Sendable {
 
     /// The connection ended: what was not sent is forgotten, whoever waits is told.
     func lost(_ error: AMQPError) {
-        let (suspended, unconfirmed) = self.state.withLockedValue { state -> ([Suspended], [PublishWaiter]) in
+        let (suspended, unconfirmed) = self.state.withLockedValue { state -> (Deque<Suspended>, [PublishWaiter]) in
             state.failure = error
             state.transport = nil
             state.output.clear()
@@ -310,7 +310,7 @@ final class PublishGate: Sendable {
                 state.channels[id]?.failure = error
                 state.channels[id]?.deliveries.removeAll()
             }
-            let suspended = Array(state.suspended)
+            let suspended = state.suspended
             state.suspended.removeAll()
             return (suspended, unconfirmed)
         }
@@ -342,7 +342,7 @@ final class PublishGate: Sendable {
     /// publish would end the whole connection with 504.
     func closeChannel(_ id: UInt64, _ error: AMQPError, farewell: AMQPMethod?) {
         let (suspended, unconfirmed, wake) = self.state.withLockedValue {
-            state -> ([Suspended], [PublishWaiter], Bool) in
+            state -> (Deque<Suspended>, [PublishWaiter], Bool) in
             guard let number = state.channels[id]?.number, state.channels[id]?.failure == nil else {
                 return ([], [], false)
             }
@@ -353,8 +353,8 @@ final class PublishGate: Sendable {
             state.suspended.removeAll { $0.publish.channel == id }
             guard let farewell, state.transport != nil, !state.isClosing,
                 (try? state.output.append(farewell, channel: number)) != nil
-            else { return (Array(suspended), unconfirmed, false) }
-            return (Array(suspended), unconfirmed, Self.needsWake(&state))
+            else { return (suspended, unconfirmed, false) }
+            return (suspended, unconfirmed, Self.needsWake(&state))
         }
         for entry in suspended { entry.waiter.resolve(.failure(error)) }
         Self.fail(unconfirmed, because: error)

@@ -8,7 +8,8 @@ final class ClosureSink: DeliverySink {
     private let onEnd: @Sendable (AMQPError?) -> Void
 
     init(
-        onDelivery: @escaping @Sendable (AMQPDelivery) -> Void, onEnd: @escaping @Sendable (AMQPError?) -> Void = { _ in }
+        onDelivery: @escaping @Sendable (AMQPDelivery) -> Void,
+        onEnd: @escaping @Sendable (AMQPError?) -> Void = { _ in }
     ) {
         self.onDelivery = onDelivery
         self.onEnd = onEnd

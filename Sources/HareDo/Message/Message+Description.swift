@@ -43,7 +43,8 @@ extension HeaderValue {
     fileprivate var masked: String {
         switch self {
         case .map(let headers):
-            "[" + headers.map { "\($0.name): \(Message.isSecret($0.name) ? "•••" : $0.value.masked)" }
+            "["
+                + headers.map { "\($0.name): \(Message.isSecret($0.name) ? "•••" : $0.value.masked)" }
                 .joined(separator: ", ") + "]"
         case .list(let values): "[" + values.map(\.masked).joined(separator: ", ") + "]"
         default: self.description

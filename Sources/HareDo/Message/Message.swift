@@ -5,9 +5,9 @@ import NIOConcurrencyHelpers
 import NIOCore
 
 #if canImport(FoundationEssentials)
-import FoundationEssentials
+    import FoundationEssentials
 #else
-import Foundation
+    import Foundation
 #endif
 
 /// A message that arrived.

@@ -15,8 +15,8 @@ public struct MessageID: Hashable, Sendable, CustomStringConvertible, Expressibl
 /// takes no system call, and whether an id is ours follows from the key alone.
 struct MessageIDs {
     enum Kind: UInt8 {
-        case call = 0x63  // c
-        case send = 0x73  // s
+        case call = 0x63 // c
+        case send = 0x73 // s
     }
 
     private let hash: SipHash
