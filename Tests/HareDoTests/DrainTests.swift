@@ -11,16 +11,15 @@ struct DrainTests {
         try await broker.run { url in
             try await withPair(url) { server, client in
                 let inner = try await client.listen(on: TestBroker.uniqueName("inner"))
-                let began = AsyncGate()
+                var innerCalls = inner.messages.makeAsyncIterator()
                 for round in 0..<5 {
                     let service = try await server.listen(as: .durable) { _ in
-                        began.open()
                         let reply = try await server.call(inner.queue, timeout: .seconds(60))
                         return reply.map { Reply($0.data) }
                     }
                     if round == 0 { try await client.send(server.name) }
-                    await began.wait()
-                    try await Task.sleep(for: .milliseconds(20))
+                    // The handler is in its call once that has arrived.
+                    #expect(await innerCalls.next() != nil)
                     await service.drain(within: .milliseconds(10))
                     try await eventually("the message is back") { try await TestQueues.count(server.name, url) == 1 }
                 }
@@ -91,18 +90,22 @@ struct DrainTests {
         try await broker.run { url in
             try await withPair(url) { server, client in
                 let began = AsyncGate()
-                let service = try await server.listen { _ in
+                let service = try await server.listen(as: .durable) { _ in
                     began.open()
+                    // Its work goes on for a while.
                     try await Task.sleep(for: .milliseconds(300))
                     return "finished"
                 }
                 let id = try await client.send(server.name)
                 await began.wait()
                 async let drained: Void = service.drain()
-                try await Task.sleep(for: .milliseconds(50))
+                try await eventually("the drain has begun") {
+                    try await TestQueues.consumers(server.name, url) == 0
+                }
                 await server.disconnect()
                 await drained
                 #expect(try await client.receive(id: id)?.text == "finished")
+                try await TestQueues.delete(server.name, url)
             }
         }
     }
@@ -112,7 +115,7 @@ struct DrainTests {
         try await broker.run { url in
             try await withPair(url) { server, client in
                 let began = AsyncGate()
-                let service = try await server.listen { _ in
+                let service = try await server.listen(as: .durable) { _ in
                     began.open()
                     try await Task.sleep(for: .seconds(60))
                     return nil
@@ -120,11 +123,14 @@ struct DrainTests {
                 try await client.send(server.name)
                 await began.wait()
                 async let drained: Void = service.drain(within: .seconds(15))
-                try await Task.sleep(for: .milliseconds(50))
+                try await eventually("the drain has begun") {
+                    try await TestQueues.consumers(server.name, url) == 0
+                }
                 let start = ContinuousClock.now
                 await server.disconnect(within: .milliseconds(100))
                 #expect(ContinuousClock.now - start < .seconds(5))
                 await drained
+                try await TestQueues.delete(server.name, url)
             }
         }
     }

@@ -19,8 +19,8 @@ struct LossTests {
                     let calls = (0..<20).map { _ in Task { try await client.call(server.name, timeout: .seconds(60)) } }
                     let receive = Task { try await client.receive(timeout: .seconds(60)) }
                     let run = Task { try await service.run() }
+                    // Calls that are not under way by then fail in the same way.
                     for _ in 0..<3 { _ = await iterator.next() }
-                    try await Task.sleep(for: .milliseconds(20))
                     let began = ContinuousClock.now
                     proxy.cut()
                     for call in calls { await expectError(.connectionLost) { _ = try await call.value } }
@@ -168,7 +168,7 @@ struct LossTests {
                     }
                 }
             }
-            try await Task.sleep(for: .milliseconds(300))
+            try await eventually("connecting is under way") { proxy.isStalled }
             let began = ContinuousClock.now
             await peer.disconnect()
             await expectError(.disconnected) { try await connect.value }

@@ -2,6 +2,17 @@
 import Foundation
 import NIOConcurrencyHelpers
 
+#if canImport(Glibc)
+    private let streamSocket = Int32(SOCK_STREAM.rawValue)
+#else
+    private let streamSocket = SOCK_STREAM
+#endif
+#if canImport(Darwin)
+    private let noSignal: Int32 = 0
+#else
+    private let noSignal = Int32(MSG_NOSIGNAL)
+#endif
+
 /// Stands between a peer and its broker, and misbehaves when told to.
 ///
 /// With threads and blocking sockets: it has to work when what is tested does not.
@@ -26,7 +37,7 @@ final class TestProxy: Sendable {
             throw Failure(description: "no address in the broker's URL")
         }
         self.target = (host == "localhost" ? "127.0.0.1" : host, UInt16(port))
-        let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        let listener = socket(AF_INET, streamSocket, 0)
         var address = Self.address("127.0.0.1", 0)
         let length = socklen_t(MemoryLayout<sockaddr_in>.size)
         let isListening =
@@ -59,6 +70,9 @@ final class TestProxy: Sendable {
     /// Nothing passes any more, and nobody is told.
     func stall() { self.state.withLockedValue { $0.isStalled = true } }
 
+    /// Whether that has come about.
+    var isStalled: Bool { self.state.withLockedValue { $0.isStalled } }
+
     func stop() {
         let listener = self.state.withLockedValue { state in
             state.isStalled = false
@@ -80,7 +94,7 @@ final class TestProxy: Sendable {
         while true {
             let client = Foundation.accept(listener, nil, nil)
             guard client >= 0 else { break }
-            let server = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+            let server = socket(AF_INET, streamSocket, 0)
             var address = Self.address(self.target.host, self.target.port)
             let isConnected = withUnsafePointer(to: &address) {
                 $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
@@ -125,7 +139,7 @@ final class TestProxy: Sendable {
             var sent = 0
             while sent < count {
                 let result = buffer[sent..<count].withUnsafeBytes {
-                    send(to, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+                    send(to, $0.baseAddress, $0.count, noSignal)
                 }
                 guard result > 0 else { break }
                 sent += result

@@ -7,6 +7,10 @@ enum TestQueues {
         try await self.withChannel(url) { try await $0.declareQueue(name, passive: true).messageCount }
     }
 
+    static func consumers(_ name: String, _ url: String) async throws -> Int {
+        try await self.withChannel(url) { try await $0.declareQueue(name, passive: true).consumerCount }
+    }
+
     static func delete(_ name: String, _ url: String) async throws {
         try await self.withChannel(url) { _ = try await $0.deleteQueue(name) }
     }
