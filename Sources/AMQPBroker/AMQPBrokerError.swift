@@ -20,12 +20,14 @@ public struct AMQPBrokerError: Error, Sendable, CustomStringConvertible {
         public var description: String { self.name.rawValue }
     }
 
+    /// What kind of failure it was.
     public var code: Code
     /// What was wrong, for people.
     public var message: String
     /// The error of the operating system, if there was one.
     public var cause: (any Error)?
 
+    /// An error with its message, and what is behind it.
     public init(_ code: Code, _ message: String, cause: (any Error)? = nil) {
         self.code = code
         self.message = message

@@ -43,6 +43,7 @@ extension AMQPEmbeddedBroker {
         /// Where the broker runs; `nil` is NIO's own group, shared by the process. It is not shut down by the broker.
         public var eventLoopGroup: (any EventLoopGroup)?
 
+        /// The defaults of every property.
         public init() {}
     }
 }

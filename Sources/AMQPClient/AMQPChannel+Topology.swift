@@ -3,9 +3,11 @@ public import AMQPWire
 
 /// What the broker says of a queue.
 public struct AMQPQueueStatus: Hashable, Sendable {
+    /// The queue's name, also where the broker made it.
     public let name: String
     /// Messages that are ready to be delivered.
     public let messageCount: Int
+    /// Consumers that are subscribed to it.
     public let consumerCount: Int
 }
 
@@ -78,11 +80,16 @@ extension AMQPChannel {
 
     /// The types every broker knows; others come with RabbitMQ's plugins.
     public struct ExchangeType: Hashable, Sendable, ExpressibleByStringLiteral {
+        /// The name that goes over the wire.
         public let name: String
         public init(stringLiteral name: String) { self.name = name }
+        /// To the queues bound with exactly the routing key.
         public static let direct: ExchangeType = "direct"
+        /// To all queues that are bound.
         public static let fanout: ExchangeType = "fanout"
+        /// To the queues bound with a pattern: words between dots, `*` for one, `#` for any number.
         public static let topic: ExchangeType = "topic"
+        /// To the queues bound with arguments that the message's headers match.
         public static let headers: ExchangeType = "headers"
     }
 

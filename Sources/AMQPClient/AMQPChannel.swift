@@ -11,6 +11,7 @@ public final class AMQPChannel: Sendable {
     /// Unique in the connection, unlike the number, which is used again.
     let id: UInt64
     let number: UInt16
+    /// The connection it belongs to.
     public let connection: AMQPConnection
     private let endedWith = NIOLockedValueBox<AMQPError?>(nil)
     private let lastConsumer = NIOLockedValueBox(0)
@@ -177,6 +178,7 @@ public final class AMQPChannel: Sendable {
 
     // MARK: - Consuming
 
+    /// Who says that a delivery is dealt with.
     public enum Acknowledgement: Sendable {
         /// Every delivery is to be acknowledged or refused.
         case manual
@@ -250,6 +252,7 @@ public final class AMQPChannel: Sendable {
         }
     }
 
+    /// What a limit on unacknowledged deliveries applies to.
     public enum QosScope: Sendable {
         /// For each consumer that is started on the channel from now on.
         case consumer

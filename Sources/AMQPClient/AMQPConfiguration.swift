@@ -2,6 +2,7 @@
 
 /// Where the broker is, who we are, and the bounds of everything that waits.
 public struct AMQPConfiguration: Sendable {
+    /// Where a broker listens.
     public enum Address: Hashable, Sendable, CustomStringConvertible {
         case tcp(host: String, port: Int)
         case unixDomainSocket(path: String)
@@ -14,9 +15,13 @@ public struct AMQPConfiguration: Sendable {
         }
     }
 
+    /// Where the broker listens.
     public var address: Address
+    /// Login name. `guest` may log in from the broker's own machine only.
     public var user: String
+    /// Sent in the clear without TLS. Never logged, and in no error.
     public var password: String
+    /// Name of the virtual host; `/` is the one every broker has.
     public var virtualHost: String
     /// Shown by the broker's tools.
     public var connectionName: String?
@@ -42,6 +47,7 @@ public struct AMQPConfiguration: Sendable {
     /// Largest body accepted from the broker, in bytes; a larger one ends the connection. Default 128 MiB.
     public var maximumIncomingMessageSize = 128 << 20
 
+    /// A broker on TCP.
     public init(
         host: String = "localhost", port: Int = 5672, user: String = "guest", password: String = "guest",
         virtualHost: String = "/"
@@ -49,6 +55,7 @@ public struct AMQPConfiguration: Sendable {
         self.init(address: .tcp(host: host, port: port), user: user, password: password, virtualHost: virtualHost)
     }
 
+    /// A broker on TCP or on a Unix-domain socket.
     public init(address: Address, user: String = "guest", password: String = "guest", virtualHost: String = "/") {
         self.address = address
         self.user = user

@@ -17,10 +17,12 @@ public actor AMQPConnection {
         case closed(AMQPError)
     }
 
+    /// What it was made with.
     public nonisolated let configuration: AMQPConfiguration
     /// The loop it lives on, chosen once.
     public nonisolated let eventLoop: any EventLoop
     private nonisolated let executor: any SerialExecutor
+    /// The connection's event loop.
     public nonisolated var unownedExecutor: UnownedSerialExecutor { self.executor.asUnownedSerialExecutor() }
 
     nonisolated let gate: PublishGate
@@ -88,6 +90,7 @@ public actor AMQPConnection {
     /// Heartbeat interval agreed on; zero means none.
     public var heartbeatInterval: Duration { .seconds(Int64(self.negotiated?.heartbeat ?? 0)) }
 
+    /// Whether it is connected, and not being closed.
     public var isOpen: Bool {
         if case .open = self.phase { true } else { false }
     }

@@ -2,6 +2,7 @@
 
 /// A subscription to a queue.
 public struct AMQPConsumer: Sendable {
+    /// Its name on the channel.
     public let consumerTag: String
     /// What the broker delivers, for one `for try await` at a time.
     public let deliveries: AMQPDeliveries
@@ -28,6 +29,7 @@ public struct AMQPConsumer: Sendable {
 public struct AMQPDeliveries: AsyncSequence, Sendable {
     let buffer: DeliveryBuffer<AMQPDelivery>
 
+    /// Serves what is waiting without suspending.
     public struct AsyncIterator: AsyncIteratorProtocol {
         var cursor: DeliveryCursor<AMQPDelivery>
 
@@ -50,15 +52,18 @@ public struct AMQPDeliveries: AsyncSequence, Sendable {
 public struct AMQPReturnedMessages: AsyncSequence, Sendable {
     let buffer: DeliveryBuffer<AMQPReturnedMessage>
 
+    /// Serves what is waiting without suspending.
     public struct AsyncIterator: AsyncIteratorProtocol {
         var cursor: DeliveryCursor<AMQPReturnedMessage>
 
+        /// - Throws: ``AMQPError``: why the channel ended.
         public mutating func next(
             isolation actor: isolated (any Actor)?
         ) async throws(AMQPError) -> AMQPReturnedMessage? {
             try await self.cursor.next()
         }
 
+        /// - Throws: ``AMQPError``: why the channel ended.
         public mutating func next() async throws(AMQPError) -> AMQPReturnedMessage? {
             try await self.cursor.next()
         }

@@ -10,8 +10,11 @@ public struct AMQPDelivery: Sendable {
     public let deliveryTag: UInt64
     /// Whether the message was delivered before, to anybody. It says nothing about whether it was handled.
     public let redelivered: Bool
+    /// The exchange it was published to; empty for the default exchange.
     public let exchange: String
+    /// The routing key it was published with.
     public let routingKey: String
+    /// Its properties, headers among them.
     public let properties: AMQPBasicProperties
     /// A slice of what was read from the socket. A small body that is kept for long keeps up to 64 KiB with it: copy it.
     public let body: ByteBuffer
@@ -49,8 +52,12 @@ public struct AMQPDelivery: Sendable {
 public struct AMQPReturnedMessage: Sendable {
     /// Why, usually 312 NO_ROUTE.
     public let reply: AMQPError.Reply
+    /// The exchange it was published to; empty for the default exchange.
     public let exchange: String
+    /// The routing key it was published with.
     public let routingKey: String
+    /// Its properties, headers among them.
     public let properties: AMQPBasicProperties
+    /// Its body.
     public let body: ByteBuffer
 }

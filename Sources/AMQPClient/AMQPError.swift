@@ -53,10 +53,12 @@ public struct AMQPError: Error, Sendable, CustomStringConvertible {
     public struct Reply: Hashable, Sendable {
         /// Reply code (specification 1.2), such as 404.
         public var code: UInt16
+        /// Reply text, such as `NOT_FOUND - no queue 'q' in vhost '/'`.
         public var text: String
         /// The method that caused it, if the peer named one.
         public var method: AMQPMethodID?
 
+        /// - Parameter method: the method that caused it, if it is known.
         public init(code: UInt16, text: String, method: AMQPMethodID? = nil) {
             self.code = code
             self.text = text
@@ -64,20 +66,24 @@ public struct AMQPError: Error, Sendable, CustomStringConvertible {
         }
     }
 
+    /// Which side found or caused the failure.
     public enum Origin: Sendable {
         case local
         case peer
     }
 
+    /// What kind of failure it was.
     public var code: Code
     /// What went wrong and what to do, for people. Never contains bodies, passwords or header values.
     public var message: String
     /// What the broker said, if it was the broker.
     public var reply: Reply?
+    /// Whether this side or the broker ended what it ended.
     public var origin: Origin
     /// The error underneath, such as one of the operating system's.
     public var cause: (any Error)?
 
+    /// An error with its message, and what is behind it.
     public init(
         _ code: Code, _ message: String, reply: Reply? = nil, origin: Origin = .local, cause: (any Error)? = nil
     ) {

@@ -7,29 +7,37 @@ public struct AMQPBasicProperties: Hashable, Sendable {
     public var contentType: String?
     /// MIME content encoding of the body.
     public var contentEncoding: String?
+    /// Headers of the application's own, and those that brokers know, such as `CC`.
     public var headers: AMQPTable?
     /// 1 transient, 2 persistent. Other values are carried as they are.
     public var deliveryMode: UInt8?
     /// 0 to 9 by the specification; RabbitMQ's priority queues allow up to 255.
     public var priority: UInt8?
+    /// Of which message this is the answer.
     public var correlationID: String?
     /// The queue to reply to.
     public var replyTo: String?
     /// Milliseconds until the message expires in a queue, as a decimal string.
     public var expiration: String?
+    /// The application's name for the message.
     public var messageID: String?
     /// Seconds since 1970 UTC.
     public var timestamp: UInt64?
+    /// The application's name for the kind of message.
     public var type: String?
     /// The login name of the publisher, which RabbitMQ verifies.
     public var userID: String?
+    /// The application that published it.
     public var appID: String?
     /// Deprecated by the specification; read and written, but of no meaning.
     public var clusterID: String?
 
+    /// No properties.
     public init() {}
 
+    /// A ``deliveryMode`` that does not survive a restart of the broker.
     public static let transient: UInt8 = 1
+    /// A ``deliveryMode`` that survives a restart of the broker in a durable queue.
     public static let persistent: UInt8 = 2
 
     /// Flags as they stand in the first word of the property list, in wire order.

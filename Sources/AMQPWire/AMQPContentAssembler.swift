@@ -7,11 +7,15 @@ public import NIOCore
 public struct AMQPContentAssembler: Sendable {
     /// A message as it arrived: the method that announced it, its header and its whole body.
     public struct Content: Hashable, Sendable {
+        /// `basic.publish`, `deliver`, `return` or `get-ok`.
         public var method: AMQPMethod
+        /// Properties and size.
         public var header: AMQPContentHeader
+        /// The body: a slice of what was read if it came in one frame.
         public var body: ByteBuffer
     }
 
+    /// What a frame brought about.
     public enum Outcome: Hashable, Sendable {
         /// A method that carries no content.
         case method(AMQPMethod)
@@ -32,6 +36,7 @@ public struct AMQPContentAssembler: Sendable {
     public var maximumBodySize: UInt64
     private var state = State.idle
 
+    /// - Parameter maximumBodySize: in bytes.
     public init(maximumBodySize: UInt64) {
         self.maximumBodySize = maximumBodySize
     }

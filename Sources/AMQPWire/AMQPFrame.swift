@@ -10,6 +10,7 @@ public enum AMQPFrame: Hashable, Sendable {
     /// Only ever on channel 0.
     case heartbeat
 
+    /// The channel's number; 0 for the connection itself.
     public var channel: UInt16 {
         switch self {
         case .method(let channel, _), .header(let channel, _), .body(let channel, _): channel
@@ -36,6 +37,7 @@ public enum AMQPFrame: Hashable, Sendable {
 
 /// A content header (specification 4.2.6.1): how large the body is, and the properties of the message.
 public struct AMQPContentHeader: Hashable, Sendable {
+    /// The class of the method that announced the content.
     public var classID: UInt16
     /// Size of the whole body in bytes, over all its frames.
     public var bodySize: UInt64
@@ -45,6 +47,7 @@ public struct AMQPContentHeader: Hashable, Sendable {
     /// The class id of `basic`, the only class with content.
     public static let basicClassID: UInt16 = 60
 
+    /// A header for a property list that is encoded already.
     public init(classID: UInt16 = AMQPContentHeader.basicClassID, bodySize: UInt64, properties: ByteBuffer) {
         self.classID = classID
         self.bodySize = bodySize

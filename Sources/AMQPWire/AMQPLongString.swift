@@ -10,10 +10,12 @@ public struct AMQPLongString: Hashable, Sendable, ExpressibleByStringLiteral, Cu
     }
     private let storage: Storage
 
+    /// The UTF-8 of a text.
     public init(_ string: String) { self.storage = .text(string) }
 
     public init(stringLiteral value: String) { self.init(value) }
 
+    /// Any bytes.
     public init(bytes: some Collection<UInt8>) {
         if let string = String(validating: bytes, as: UTF8.self) {
             self.storage = .text(string)
@@ -34,6 +36,7 @@ public struct AMQPLongString: Hashable, Sendable, ExpressibleByStringLiteral, Cu
         }
     }
 
+    /// The bytes, of text its UTF-8.
     public var bytes: [UInt8] {
         switch self.storage {
         case .text(let string): Array(string.utf8)

@@ -20,11 +20,13 @@ public struct AMQPOutput: Sendable {
     /// What the last batch needed: the next one will need about as much.
     private var capacityHint = 1024
 
+    /// - Parameter frameMax: largest frame in bytes; to begin with, what every broker accepts.
     public init(frameMax: UInt32 = AMQPFrame.minimumFrameMax) {
         self.frameMax = frameMax
         self.tail = ByteBuffer()
     }
 
+    /// Whether nothing waits.
     public var isEmpty: Bool { self.byteCount == 0 }
 
     /// Takes everything that waits, in the order to be written.
@@ -58,6 +60,7 @@ public struct AMQPOutput: Sendable {
         self.byteCount += self.tail.writeBytes(AMQPProtocolHeader.bytes)
     }
 
+    /// A heartbeat frame (specification 4.2.7).
     public mutating func appendHeartbeat() {
         self.reserve()
         self.byteCount += self.tail.writeMultipleIntegers(

@@ -4,10 +4,14 @@
 ///
 /// A name that arrives twice is kept twice, so that encoding again gives the same bytes; looking it up finds the last.
 public struct AMQPTable: Hashable, Sendable, ExpressibleByDictionaryLiteral {
+    /// A name with its value.
     public struct Entry: Hashable, Sendable {
+        /// The name, at most 255 bytes.
         public var key: String
+        /// The value, of any type.
         public var value: AMQPFieldValue
 
+        /// A name with its value.
         public init(key: String, value: AMQPFieldValue) {
             self.key = key
             self.value = value
@@ -20,17 +24,22 @@ public struct AMQPTable: Hashable, Sendable, ExpressibleByDictionaryLiteral {
     static let tooDeep = AMQPWireError(
         .tableTooDeep, "tables and arrays are nested more than \(AMQPTable.maximumDepth) deep")
 
+    /// All entries, in the order of the wire.
     public private(set) var entries: [Entry]
 
+    /// No entries.
     public init() { self.entries = [] }
 
+    /// Entries in the order given.
     public init(_ elements: some Sequence<(String, AMQPFieldValue)>) {
         self.entries = elements.map { Entry(key: $0.0, value: $0.1) }
     }
 
     public init(dictionaryLiteral elements: (String, AMQPFieldValue)...) { self.init(elements) }
 
+    /// Whether there are no entries.
     public var isEmpty: Bool { self.entries.isEmpty }
+    /// How many entries there are, names that occur twice counted twice.
     public var count: Int { self.entries.count }
 
     /// The value of a name, the last one if it occurs more than once. Setting replaces all, `nil` removes them.

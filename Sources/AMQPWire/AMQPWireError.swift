@@ -35,12 +35,14 @@ public struct AMQPWireError: Error, Hashable, Sendable, CustomStringConvertible 
         public var description: String { self.name.rawValue }
     }
 
+    /// What kind of fault it was.
     public var code: Code
     /// What was wrong, for people. Never contains bodies or header values.
     public var message: String
     /// The method concerned, if one was read that far.
     public var method: AMQPMethodID?
 
+    /// A fault with its message, and the method it was found in.
     public init(_ code: Code, _ message: String, method: AMQPMethodID? = nil) {
         self.code = code
         self.message = message

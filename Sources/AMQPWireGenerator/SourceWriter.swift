@@ -26,7 +26,11 @@ enum SourceWriter {
     }
     /// The specification's spelling: `startOk` of `connection` is `connection.start-ok`.
     static func specificationName(_ amqpClass: Class, _ method: Method) -> String {
-        amqpClass.name + "." + method.name.map { $0.isUppercase ? "-" + $0.lowercased() : String($0) }.joined()
+        amqpClass.name + "." + hyphenated(method.name)
+    }
+    /// `routingKey` as the specification spells it: `routing-key`.
+    static func hyphenated(_ name: String) -> String {
+        name.replacing("ID", with: "Id").map { $0.isUppercase ? "-" + $0.lowercased() : String($0) }.joined()
     }
 
     // MARK: - AMQPMethodID+Names.swift
@@ -122,7 +126,10 @@ enum SourceWriter {
             "/// `\(specificationName(amqpClass, method))` (class \(amqpClass.id), method \(method.id)).",
             "public struct \(typeName(amqpClass, method)): Hashable, Sendable {",
         ]
-        lines += fields.map { "    public var \(escaped($0.name)): \($0.type.swiftType)" }
+        for field in fields {
+            lines.append("    /// `\(hyphenated(field.name))`: \(field.type.words).")
+            lines.append("    public var \(escaped(field.name)): \(field.type.swiftType)")
+        }
         if !fields.isEmpty { lines.append("") }
         lines += initializer(fields)
         lines.append("")
@@ -135,7 +142,7 @@ enum SourceWriter {
     static func escaped(_ name: String) -> String { name == "internal" ? "`internal`" : name }
 
     static func initializer(_ fields: [Field]) -> [String] {
-        guard !fields.isEmpty else { return ["    public init() {}"] }
+        guard !fields.isEmpty else { return ["    /// It has no arguments.", "    public init() {}"] }
         let parameters = fields.map { field in
             let hasDefault = field.type == .bit || field.type == .table
             return "\(escaped(field.name)): \(field.type.swiftType)" + (hasDefault ? " = \(field.type.zero)" : "")
@@ -147,6 +154,7 @@ enum SourceWriter {
             lines.append("    ) {")
         }
         lines += fields.map { "        self.\($0.name) = \(escaped($0.name))" }
+        lines.insert("    /// With the arguments in the order of the wire.", at: 0)
         return lines + ["    }"]
     }
 

@@ -17,6 +17,20 @@ enum FieldType {
         }
     }
 
+    /// For the doc comment of a field.
+    var words: String {
+        switch self {
+        case .bit: "a bit"
+        case .octet: "8 bits"
+        case .short: "16 bits"
+        case .long: "32 bits"
+        case .longlong: "64 bits"
+        case .shortString: "a short string, at most 255 bytes"
+        case .longString: "a long string"
+        case .table: "a field table"
+        }
+    }
+
     /// What a field that the specification reserves is sent as, and how wide it is when it is skipped.
     var zero: String {
         switch self {

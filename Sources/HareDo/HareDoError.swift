@@ -65,12 +65,14 @@ public struct HareDoError: Error, Sendable, CustomStringConvertible {
         /// For people.
         public var text: String
 
+        /// A failure by its code and text.
         public init(code: String, text: String) {
             self.code = code
             self.text = text
         }
     }
 
+    /// What kind of failure it was.
     public var code: Code
     /// What went wrong, where, and what to do. Never contains bodies, passwords or header values.
     public var message: String
@@ -79,6 +81,7 @@ public struct HareDoError: Error, Sendable, CustomStringConvertible {
     /// The error underneath, if there is one.
     public var cause: (any Error)?
 
+    /// An error with its message, and what is behind it.
     public init(_ code: Code, _ message: String, remote: RemoteFailure? = nil, cause: (any Error)? = nil) {
         self.code = code
         self.message = message
@@ -98,6 +101,7 @@ public struct ServiceError: Error, Hashable, Sendable {
     /// For people.
     public var text: String
 
+    /// An error for the caller.
     public init(_ code: String, _ text: String) {
         self.code = code
         self.text = text

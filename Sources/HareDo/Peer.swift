@@ -27,10 +27,12 @@ public actor Peer {
     public nonisolated let name: String
     /// The queue that messages to this peer itself go to: its inbox. It stays the same over reconnects.
     public nonisolated let address: String
+    /// What it was made with.
     public nonisolated let configuration: Configuration
 
     nonisolated let eventLoop: any EventLoop
     private nonisolated let executor: any SerialExecutor
+    /// The event loop that the peer shares with its connection.
     public nonisolated var unownedExecutor: UnownedSerialExecutor { self.executor.asUnownedSerialExecutor() }
 
     nonisolated let logger: Logger
@@ -89,6 +91,7 @@ public actor Peer {
         public var returnedMessages = 0
     }
 
+    /// What was lost or late so far.
     public nonisolated var statistics: Statistics { self.counters.withLockedValue { $0 } }
 
     /// Connects a peer for as long as `body` runs.
@@ -109,6 +112,7 @@ public actor Peer {
         }
     }
 
+    /// A peer with a random name.
     public init(_ configuration: Configuration) { self.init(name: nil, configuration) }
 
     // MARK: - Connecting

@@ -6,13 +6,20 @@ import NIOCore
 extension AMQPMethod {
     /// `access.request` (class 30, method 10).
     public struct AccessRequest: Hashable, Sendable {
+        /// `realm`: a short string, at most 255 bytes.
         public var realm: String
+        /// `exclusive`: a bit.
         public var exclusive: Bool
+        /// `passive`: a bit.
         public var passive: Bool
+        /// `active`: a bit.
         public var active: Bool
+        /// `write`: a bit.
         public var write: Bool
+        /// `read`: a bit.
         public var read: Bool
 
+        /// With the arguments in the order of the wire.
         public init(
             realm: String,
             exclusive: Bool = false,
@@ -48,8 +55,10 @@ extension AMQPMethod {
 
     /// `access.request-ok` (class 30, method 11).
     public struct AccessRequestOk: Hashable, Sendable {
+        /// `ticket`: 16 bits.
         public var ticket: UInt16
 
+        /// With the arguments in the order of the wire.
         public init(ticket: UInt16) {
             self.ticket = ticket
         }

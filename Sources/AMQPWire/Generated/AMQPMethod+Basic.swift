@@ -6,10 +6,14 @@ import NIOCore
 extension AMQPMethod {
     /// `basic.qos` (class 60, method 10).
     public struct BasicQos: Hashable, Sendable {
+        /// `prefetch-size`: 32 bits.
         public var prefetchSize: UInt32
+        /// `prefetch-count`: 16 bits.
         public var prefetchCount: UInt16
+        /// `global`: a bit.
         public var global: Bool
 
+        /// With the arguments in the order of the wire.
         public init(prefetchSize: UInt32, prefetchCount: UInt16, global: Bool = false) {
             self.prefetchSize = prefetchSize
             self.prefetchCount = prefetchCount
@@ -33,6 +37,7 @@ extension AMQPMethod {
 
     /// `basic.qos-ok` (class 60, method 11).
     public struct BasicQosOk: Hashable, Sendable {
+        /// It has no arguments.
         public init() {}
 
         func encode(into buffer: inout ByteBuffer) throws(AMQPWireError) {
@@ -45,14 +50,22 @@ extension AMQPMethod {
 
     /// `basic.consume` (class 60, method 20).
     public struct BasicConsume: Hashable, Sendable {
+        /// `queue`: a short string, at most 255 bytes.
         public var queue: String
+        /// `consumer-tag`: a short string, at most 255 bytes.
         public var consumerTag: String
+        /// `no-local`: a bit.
         public var noLocal: Bool
+        /// `no-ack`: a bit.
         public var noAck: Bool
+        /// `exclusive`: a bit.
         public var exclusive: Bool
+        /// `no-wait`: a bit.
         public var noWait: Bool
+        /// `arguments`: a field table.
         public var arguments: AMQPTable
 
+        /// With the arguments in the order of the wire.
         public init(
             queue: String,
             consumerTag: String,
@@ -95,8 +108,10 @@ extension AMQPMethod {
 
     /// `basic.consume-ok` (class 60, method 21).
     public struct BasicConsumeOk: Hashable, Sendable {
+        /// `consumer-tag`: a short string, at most 255 bytes.
         public var consumerTag: String
 
+        /// With the arguments in the order of the wire.
         public init(consumerTag: String) {
             self.consumerTag = consumerTag
         }
@@ -113,9 +128,12 @@ extension AMQPMethod {
 
     /// `basic.cancel` (class 60, method 30).
     public struct BasicCancel: Hashable, Sendable {
+        /// `consumer-tag`: a short string, at most 255 bytes.
         public var consumerTag: String
+        /// `no-wait`: a bit.
         public var noWait: Bool
 
+        /// With the arguments in the order of the wire.
         public init(consumerTag: String, noWait: Bool = false) {
             self.consumerTag = consumerTag
             self.noWait = noWait
@@ -136,8 +154,10 @@ extension AMQPMethod {
 
     /// `basic.cancel-ok` (class 60, method 31).
     public struct BasicCancelOk: Hashable, Sendable {
+        /// `consumer-tag`: a short string, at most 255 bytes.
         public var consumerTag: String
 
+        /// With the arguments in the order of the wire.
         public init(consumerTag: String) {
             self.consumerTag = consumerTag
         }
@@ -154,11 +174,16 @@ extension AMQPMethod {
 
     /// `basic.publish` (class 60, method 40).
     public struct BasicPublish: Hashable, Sendable {
+        /// `exchange`: a short string, at most 255 bytes.
         public var exchange: String
+        /// `routing-key`: a short string, at most 255 bytes.
         public var routingKey: String
+        /// `mandatory`: a bit.
         public var mandatory: Bool
+        /// `immediate`: a bit.
         public var immediate: Bool
 
+        /// With the arguments in the order of the wire.
         public init(exchange: String, routingKey: String, mandatory: Bool = false, immediate: Bool = false) {
             self.exchange = exchange
             self.routingKey = routingKey
@@ -186,11 +211,16 @@ extension AMQPMethod {
 
     /// `basic.return` (class 60, method 50).
     public struct BasicReturn: Hashable, Sendable {
+        /// `reply-code`: 16 bits.
         public var replyCode: UInt16
+        /// `reply-text`: a short string, at most 255 bytes.
         public var replyText: String
+        /// `exchange`: a short string, at most 255 bytes.
         public var exchange: String
+        /// `routing-key`: a short string, at most 255 bytes.
         public var routingKey: String
 
+        /// With the arguments in the order of the wire.
         public init(replyCode: UInt16, replyText: String, exchange: String, routingKey: String) {
             self.replyCode = replyCode
             self.replyText = replyText
@@ -216,12 +246,18 @@ extension AMQPMethod {
 
     /// `basic.deliver` (class 60, method 60).
     public struct BasicDeliver: Hashable, Sendable {
+        /// `consumer-tag`: a short string, at most 255 bytes.
         public var consumerTag: String
+        /// `delivery-tag`: 64 bits.
         public var deliveryTag: UInt64
+        /// `redelivered`: a bit.
         public var redelivered: Bool
+        /// `exchange`: a short string, at most 255 bytes.
         public var exchange: String
+        /// `routing-key`: a short string, at most 255 bytes.
         public var routingKey: String
 
+        /// With the arguments in the order of the wire.
         public init(
             consumerTag: String,
             deliveryTag: UInt64,
@@ -257,9 +293,12 @@ extension AMQPMethod {
 
     /// `basic.get` (class 60, method 70).
     public struct BasicGet: Hashable, Sendable {
+        /// `queue`: a short string, at most 255 bytes.
         public var queue: String
+        /// `no-ack`: a bit.
         public var noAck: Bool
 
+        /// With the arguments in the order of the wire.
         public init(queue: String, noAck: Bool = false) {
             self.queue = queue
             self.noAck = noAck
@@ -282,12 +321,18 @@ extension AMQPMethod {
 
     /// `basic.get-ok` (class 60, method 71).
     public struct BasicGetOk: Hashable, Sendable {
+        /// `delivery-tag`: 64 bits.
         public var deliveryTag: UInt64
+        /// `redelivered`: a bit.
         public var redelivered: Bool
+        /// `exchange`: a short string, at most 255 bytes.
         public var exchange: String
+        /// `routing-key`: a short string, at most 255 bytes.
         public var routingKey: String
+        /// `message-count`: 32 bits.
         public var messageCount: UInt32
 
+        /// With the arguments in the order of the wire.
         public init(
             deliveryTag: UInt64,
             redelivered: Bool = false,
@@ -323,6 +368,7 @@ extension AMQPMethod {
 
     /// `basic.get-empty` (class 60, method 72).
     public struct BasicGetEmpty: Hashable, Sendable {
+        /// It has no arguments.
         public init() {}
 
         func encode(into buffer: inout ByteBuffer) throws(AMQPWireError) {
@@ -337,9 +383,12 @@ extension AMQPMethod {
 
     /// `basic.ack` (class 60, method 80).
     public struct BasicAck: Hashable, Sendable {
+        /// `delivery-tag`: 64 bits.
         public var deliveryTag: UInt64
+        /// `multiple`: a bit.
         public var multiple: Bool
 
+        /// With the arguments in the order of the wire.
         public init(deliveryTag: UInt64, multiple: Bool = false) {
             self.deliveryTag = deliveryTag
             self.multiple = multiple
@@ -360,9 +409,12 @@ extension AMQPMethod {
 
     /// `basic.reject` (class 60, method 90).
     public struct BasicReject: Hashable, Sendable {
+        /// `delivery-tag`: 64 bits.
         public var deliveryTag: UInt64
+        /// `requeue`: a bit.
         public var requeue: Bool
 
+        /// With the arguments in the order of the wire.
         public init(deliveryTag: UInt64, requeue: Bool = false) {
             self.deliveryTag = deliveryTag
             self.requeue = requeue
@@ -383,8 +435,10 @@ extension AMQPMethod {
 
     /// `basic.recover-async` (class 60, method 100).
     public struct BasicRecoverAsync: Hashable, Sendable {
+        /// `requeue`: a bit.
         public var requeue: Bool
 
+        /// With the arguments in the order of the wire.
         public init(requeue: Bool = false) {
             self.requeue = requeue
         }
@@ -402,8 +456,10 @@ extension AMQPMethod {
 
     /// `basic.recover` (class 60, method 110).
     public struct BasicRecover: Hashable, Sendable {
+        /// `requeue`: a bit.
         public var requeue: Bool
 
+        /// With the arguments in the order of the wire.
         public init(requeue: Bool = false) {
             self.requeue = requeue
         }
@@ -421,6 +477,7 @@ extension AMQPMethod {
 
     /// `basic.recover-ok` (class 60, method 111).
     public struct BasicRecoverOk: Hashable, Sendable {
+        /// It has no arguments.
         public init() {}
 
         func encode(into buffer: inout ByteBuffer) throws(AMQPWireError) {
@@ -433,10 +490,14 @@ extension AMQPMethod {
 
     /// `basic.nack` (class 60, method 120).
     public struct BasicNack: Hashable, Sendable {
+        /// `delivery-tag`: 64 bits.
         public var deliveryTag: UInt64
+        /// `multiple`: a bit.
         public var multiple: Bool
+        /// `requeue`: a bit.
         public var requeue: Bool
 
+        /// With the arguments in the order of the wire.
         public init(deliveryTag: UInt64, multiple: Bool = false, requeue: Bool = false) {
             self.deliveryTag = deliveryTag
             self.multiple = multiple

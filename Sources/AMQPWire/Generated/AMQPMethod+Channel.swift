@@ -6,6 +6,7 @@ import NIOCore
 extension AMQPMethod {
     /// `channel.open` (class 20, method 10).
     public struct ChannelOpen: Hashable, Sendable {
+        /// It has no arguments.
         public init() {}
 
         func encode(into buffer: inout ByteBuffer) throws(AMQPWireError) {
@@ -20,6 +21,7 @@ extension AMQPMethod {
 
     /// `channel.open-ok` (class 20, method 11).
     public struct ChannelOpenOk: Hashable, Sendable {
+        /// It has no arguments.
         public init() {}
 
         func encode(into buffer: inout ByteBuffer) throws(AMQPWireError) {
@@ -34,8 +36,10 @@ extension AMQPMethod {
 
     /// `channel.flow` (class 20, method 20).
     public struct ChannelFlow: Hashable, Sendable {
+        /// `active`: a bit.
         public var active: Bool
 
+        /// With the arguments in the order of the wire.
         public init(active: Bool = false) {
             self.active = active
         }
@@ -53,8 +57,10 @@ extension AMQPMethod {
 
     /// `channel.flow-ok` (class 20, method 21).
     public struct ChannelFlowOk: Hashable, Sendable {
+        /// `active`: a bit.
         public var active: Bool
 
+        /// With the arguments in the order of the wire.
         public init(active: Bool = false) {
             self.active = active
         }
@@ -72,11 +78,16 @@ extension AMQPMethod {
 
     /// `channel.close` (class 20, method 40).
     public struct ChannelClose: Hashable, Sendable {
+        /// `reply-code`: 16 bits.
         public var replyCode: UInt16
+        /// `reply-text`: a short string, at most 255 bytes.
         public var replyText: String
+        /// `failing-class-id`: 16 bits.
         public var failingClassID: UInt16
+        /// `failing-method-id`: 16 bits.
         public var failingMethodID: UInt16
 
+        /// With the arguments in the order of the wire.
         public init(replyCode: UInt16, replyText: String, failingClassID: UInt16, failingMethodID: UInt16) {
             self.replyCode = replyCode
             self.replyText = replyText
@@ -102,6 +113,7 @@ extension AMQPMethod {
 
     /// `channel.close-ok` (class 20, method 41).
     public struct ChannelCloseOk: Hashable, Sendable {
+        /// It has no arguments.
         public init() {}
 
         func encode(into buffer: inout ByteBuffer) throws(AMQPWireError) {

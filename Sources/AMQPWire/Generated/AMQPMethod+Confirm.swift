@@ -6,8 +6,10 @@ import NIOCore
 extension AMQPMethod {
     /// `confirm.select` (class 85, method 10).
     public struct ConfirmSelect: Hashable, Sendable {
+        /// `no-wait`: a bit.
         public var noWait: Bool
 
+        /// With the arguments in the order of the wire.
         public init(noWait: Bool = false) {
             self.noWait = noWait
         }
@@ -25,6 +27,7 @@ extension AMQPMethod {
 
     /// `confirm.select-ok` (class 85, method 11).
     public struct ConfirmSelectOk: Hashable, Sendable {
+        /// It has no arguments.
         public init() {}
 
         func encode(into buffer: inout ByteBuffer) throws(AMQPWireError) {

@@ -6,12 +6,18 @@ import NIOCore
 extension AMQPMethod {
     /// `connection.start` (class 10, method 10).
     public struct ConnectionStart: Hashable, Sendable {
+        /// `version-major`: 8 bits.
         public var versionMajor: UInt8
+        /// `version-minor`: 8 bits.
         public var versionMinor: UInt8
+        /// `server-properties`: a field table.
         public var serverProperties: AMQPTable
+        /// `mechanisms`: a long string.
         public var mechanisms: AMQPLongString
+        /// `locales`: a long string.
         public var locales: AMQPLongString
 
+        /// With the arguments in the order of the wire.
         public init(
             versionMajor: UInt8,
             versionMinor: UInt8,
@@ -46,11 +52,16 @@ extension AMQPMethod {
 
     /// `connection.start-ok` (class 10, method 11).
     public struct ConnectionStartOk: Hashable, Sendable {
+        /// `client-properties`: a field table.
         public var clientProperties: AMQPTable
+        /// `mechanism`: a short string, at most 255 bytes.
         public var mechanism: String
+        /// `response`: a long string.
         public var response: AMQPLongString
+        /// `locale`: a short string, at most 255 bytes.
         public var locale: String
 
+        /// With the arguments in the order of the wire.
         public init(
             clientProperties: AMQPTable = [:],
             mechanism: String,
@@ -81,8 +92,10 @@ extension AMQPMethod {
 
     /// `connection.secure` (class 10, method 20).
     public struct ConnectionSecure: Hashable, Sendable {
+        /// `challenge`: a long string.
         public var challenge: AMQPLongString
 
+        /// With the arguments in the order of the wire.
         public init(challenge: AMQPLongString) {
             self.challenge = challenge
         }
@@ -99,8 +112,10 @@ extension AMQPMethod {
 
     /// `connection.secure-ok` (class 10, method 21).
     public struct ConnectionSecureOk: Hashable, Sendable {
+        /// `response`: a long string.
         public var response: AMQPLongString
 
+        /// With the arguments in the order of the wire.
         public init(response: AMQPLongString) {
             self.response = response
         }
@@ -117,10 +132,14 @@ extension AMQPMethod {
 
     /// `connection.tune` (class 10, method 30).
     public struct ConnectionTune: Hashable, Sendable {
+        /// `channel-max`: 16 bits.
         public var channelMax: UInt16
+        /// `frame-max`: 32 bits.
         public var frameMax: UInt32
+        /// `heartbeat`: 16 bits.
         public var heartbeat: UInt16
 
+        /// With the arguments in the order of the wire.
         public init(channelMax: UInt16, frameMax: UInt32, heartbeat: UInt16) {
             self.channelMax = channelMax
             self.frameMax = frameMax
@@ -143,10 +162,14 @@ extension AMQPMethod {
 
     /// `connection.tune-ok` (class 10, method 31).
     public struct ConnectionTuneOk: Hashable, Sendable {
+        /// `channel-max`: 16 bits.
         public var channelMax: UInt16
+        /// `frame-max`: 32 bits.
         public var frameMax: UInt32
+        /// `heartbeat`: 16 bits.
         public var heartbeat: UInt16
 
+        /// With the arguments in the order of the wire.
         public init(channelMax: UInt16, frameMax: UInt32, heartbeat: UInt16) {
             self.channelMax = channelMax
             self.frameMax = frameMax
@@ -169,8 +192,10 @@ extension AMQPMethod {
 
     /// `connection.open` (class 10, method 40).
     public struct ConnectionOpen: Hashable, Sendable {
+        /// `virtual-host`: a short string, at most 255 bytes.
         public var virtualHost: String
 
+        /// With the arguments in the order of the wire.
         public init(virtualHost: String) {
             self.virtualHost = virtualHost
         }
@@ -191,6 +216,7 @@ extension AMQPMethod {
 
     /// `connection.open-ok` (class 10, method 41).
     public struct ConnectionOpenOk: Hashable, Sendable {
+        /// It has no arguments.
         public init() {}
 
         func encode(into buffer: inout ByteBuffer) throws(AMQPWireError) {
@@ -205,11 +231,16 @@ extension AMQPMethod {
 
     /// `connection.close` (class 10, method 50).
     public struct ConnectionClose: Hashable, Sendable {
+        /// `reply-code`: 16 bits.
         public var replyCode: UInt16
+        /// `reply-text`: a short string, at most 255 bytes.
         public var replyText: String
+        /// `failing-class-id`: 16 bits.
         public var failingClassID: UInt16
+        /// `failing-method-id`: 16 bits.
         public var failingMethodID: UInt16
 
+        /// With the arguments in the order of the wire.
         public init(replyCode: UInt16, replyText: String, failingClassID: UInt16, failingMethodID: UInt16) {
             self.replyCode = replyCode
             self.replyText = replyText
@@ -235,6 +266,7 @@ extension AMQPMethod {
 
     /// `connection.close-ok` (class 10, method 51).
     public struct ConnectionCloseOk: Hashable, Sendable {
+        /// It has no arguments.
         public init() {}
 
         func encode(into buffer: inout ByteBuffer) throws(AMQPWireError) {
@@ -247,8 +279,10 @@ extension AMQPMethod {
 
     /// `connection.blocked` (class 10, method 60).
     public struct ConnectionBlocked: Hashable, Sendable {
+        /// `reason`: a short string, at most 255 bytes.
         public var reason: String
 
+        /// With the arguments in the order of the wire.
         public init(reason: String) {
             self.reason = reason
         }
@@ -265,6 +299,7 @@ extension AMQPMethod {
 
     /// `connection.unblocked` (class 10, method 61).
     public struct ConnectionUnblocked: Hashable, Sendable {
+        /// It has no arguments.
         public init() {}
 
         func encode(into buffer: inout ByteBuffer) throws(AMQPWireError) {
@@ -277,9 +312,12 @@ extension AMQPMethod {
 
     /// `connection.update-secret` (class 10, method 70).
     public struct ConnectionUpdateSecret: Hashable, Sendable {
+        /// `new-secret`: a long string.
         public var newSecret: AMQPLongString
+        /// `reason`: a short string, at most 255 bytes.
         public var reason: String
 
+        /// With the arguments in the order of the wire.
         public init(newSecret: AMQPLongString, reason: String) {
             self.newSecret = newSecret
             self.reason = reason
@@ -299,6 +337,7 @@ extension AMQPMethod {
 
     /// `connection.update-secret-ok` (class 10, method 71).
     public struct ConnectionUpdateSecretOk: Hashable, Sendable {
+        /// It has no arguments.
         public init() {}
 
         func encode(into buffer: inout ByteBuffer) throws(AMQPWireError) {

@@ -6,15 +6,24 @@ import NIOCore
 extension AMQPMethod {
     /// `exchange.declare` (class 40, method 10).
     public struct ExchangeDeclare: Hashable, Sendable {
+        /// `exchange`: a short string, at most 255 bytes.
         public var exchange: String
+        /// `type`: a short string, at most 255 bytes.
         public var type: String
+        /// `passive`: a bit.
         public var passive: Bool
+        /// `durable`: a bit.
         public var durable: Bool
+        /// `auto-delete`: a bit.
         public var autoDelete: Bool
+        /// `internal`: a bit.
         public var `internal`: Bool
+        /// `no-wait`: a bit.
         public var noWait: Bool
+        /// `arguments`: a field table.
         public var arguments: AMQPTable
 
+        /// With the arguments in the order of the wire.
         public init(
             exchange: String,
             type: String,
@@ -60,6 +69,7 @@ extension AMQPMethod {
 
     /// `exchange.declare-ok` (class 40, method 11).
     public struct ExchangeDeclareOk: Hashable, Sendable {
+        /// It has no arguments.
         public init() {}
 
         func encode(into buffer: inout ByteBuffer) throws(AMQPWireError) {
@@ -72,10 +82,14 @@ extension AMQPMethod {
 
     /// `exchange.delete` (class 40, method 20).
     public struct ExchangeDelete: Hashable, Sendable {
+        /// `exchange`: a short string, at most 255 bytes.
         public var exchange: String
+        /// `if-unused`: a bit.
         public var ifUnused: Bool
+        /// `no-wait`: a bit.
         public var noWait: Bool
 
+        /// With the arguments in the order of the wire.
         public init(exchange: String, ifUnused: Bool = false, noWait: Bool = false) {
             self.exchange = exchange
             self.ifUnused = ifUnused
@@ -100,6 +114,7 @@ extension AMQPMethod {
 
     /// `exchange.delete-ok` (class 40, method 21).
     public struct ExchangeDeleteOk: Hashable, Sendable {
+        /// It has no arguments.
         public init() {}
 
         func encode(into buffer: inout ByteBuffer) throws(AMQPWireError) {
@@ -112,12 +127,18 @@ extension AMQPMethod {
 
     /// `exchange.bind` (class 40, method 30).
     public struct ExchangeBind: Hashable, Sendable {
+        /// `destination`: a short string, at most 255 bytes.
         public var destination: String
+        /// `source`: a short string, at most 255 bytes.
         public var source: String
+        /// `routing-key`: a short string, at most 255 bytes.
         public var routingKey: String
+        /// `no-wait`: a bit.
         public var noWait: Bool
+        /// `arguments`: a field table.
         public var arguments: AMQPTable
 
+        /// With the arguments in the order of the wire.
         public init(
             destination: String,
             source: String,
@@ -155,6 +176,7 @@ extension AMQPMethod {
 
     /// `exchange.bind-ok` (class 40, method 31).
     public struct ExchangeBindOk: Hashable, Sendable {
+        /// It has no arguments.
         public init() {}
 
         func encode(into buffer: inout ByteBuffer) throws(AMQPWireError) {
@@ -167,12 +189,18 @@ extension AMQPMethod {
 
     /// `exchange.unbind` (class 40, method 40).
     public struct ExchangeUnbind: Hashable, Sendable {
+        /// `destination`: a short string, at most 255 bytes.
         public var destination: String
+        /// `source`: a short string, at most 255 bytes.
         public var source: String
+        /// `routing-key`: a short string, at most 255 bytes.
         public var routingKey: String
+        /// `no-wait`: a bit.
         public var noWait: Bool
+        /// `arguments`: a field table.
         public var arguments: AMQPTable
 
+        /// With the arguments in the order of the wire.
         public init(
             destination: String,
             source: String,
@@ -210,6 +238,7 @@ extension AMQPMethod {
 
     /// `exchange.unbind-ok` (class 40, method 51).
     public struct ExchangeUnbindOk: Hashable, Sendable {
+        /// It has no arguments.
         public init() {}
 
         func encode(into buffer: inout ByteBuffer) throws(AMQPWireError) {

@@ -6,14 +6,22 @@ import NIOCore
 extension AMQPMethod {
     /// `queue.declare` (class 50, method 10).
     public struct QueueDeclare: Hashable, Sendable {
+        /// `queue`: a short string, at most 255 bytes.
         public var queue: String
+        /// `passive`: a bit.
         public var passive: Bool
+        /// `durable`: a bit.
         public var durable: Bool
+        /// `exclusive`: a bit.
         public var exclusive: Bool
+        /// `auto-delete`: a bit.
         public var autoDelete: Bool
+        /// `no-wait`: a bit.
         public var noWait: Bool
+        /// `arguments`: a field table.
         public var arguments: AMQPTable
 
+        /// With the arguments in the order of the wire.
         public init(
             queue: String,
             passive: Bool = false,
@@ -55,10 +63,14 @@ extension AMQPMethod {
 
     /// `queue.declare-ok` (class 50, method 11).
     public struct QueueDeclareOk: Hashable, Sendable {
+        /// `queue`: a short string, at most 255 bytes.
         public var queue: String
+        /// `message-count`: 32 bits.
         public var messageCount: UInt32
+        /// `consumer-count`: 32 bits.
         public var consumerCount: UInt32
 
+        /// With the arguments in the order of the wire.
         public init(queue: String, messageCount: UInt32, consumerCount: UInt32) {
             self.queue = queue
             self.messageCount = messageCount
@@ -81,12 +93,18 @@ extension AMQPMethod {
 
     /// `queue.bind` (class 50, method 20).
     public struct QueueBind: Hashable, Sendable {
+        /// `queue`: a short string, at most 255 bytes.
         public var queue: String
+        /// `exchange`: a short string, at most 255 bytes.
         public var exchange: String
+        /// `routing-key`: a short string, at most 255 bytes.
         public var routingKey: String
+        /// `no-wait`: a bit.
         public var noWait: Bool
+        /// `arguments`: a field table.
         public var arguments: AMQPTable
 
+        /// With the arguments in the order of the wire.
         public init(
             queue: String,
             exchange: String,
@@ -124,6 +142,7 @@ extension AMQPMethod {
 
     /// `queue.bind-ok` (class 50, method 21).
     public struct QueueBindOk: Hashable, Sendable {
+        /// It has no arguments.
         public init() {}
 
         func encode(into buffer: inout ByteBuffer) throws(AMQPWireError) {
@@ -136,9 +155,12 @@ extension AMQPMethod {
 
     /// `queue.purge` (class 50, method 30).
     public struct QueuePurge: Hashable, Sendable {
+        /// `queue`: a short string, at most 255 bytes.
         public var queue: String
+        /// `no-wait`: a bit.
         public var noWait: Bool
 
+        /// With the arguments in the order of the wire.
         public init(queue: String, noWait: Bool = false) {
             self.queue = queue
             self.noWait = noWait
@@ -161,8 +183,10 @@ extension AMQPMethod {
 
     /// `queue.purge-ok` (class 50, method 31).
     public struct QueuePurgeOk: Hashable, Sendable {
+        /// `message-count`: 32 bits.
         public var messageCount: UInt32
 
+        /// With the arguments in the order of the wire.
         public init(messageCount: UInt32) {
             self.messageCount = messageCount
         }
@@ -179,11 +203,16 @@ extension AMQPMethod {
 
     /// `queue.delete` (class 50, method 40).
     public struct QueueDelete: Hashable, Sendable {
+        /// `queue`: a short string, at most 255 bytes.
         public var queue: String
+        /// `if-unused`: a bit.
         public var ifUnused: Bool
+        /// `if-empty`: a bit.
         public var ifEmpty: Bool
+        /// `no-wait`: a bit.
         public var noWait: Bool
 
+        /// With the arguments in the order of the wire.
         public init(queue: String, ifUnused: Bool = false, ifEmpty: Bool = false, noWait: Bool = false) {
             self.queue = queue
             self.ifUnused = ifUnused
@@ -210,8 +239,10 @@ extension AMQPMethod {
 
     /// `queue.delete-ok` (class 50, method 41).
     public struct QueueDeleteOk: Hashable, Sendable {
+        /// `message-count`: 32 bits.
         public var messageCount: UInt32
 
+        /// With the arguments in the order of the wire.
         public init(messageCount: UInt32) {
             self.messageCount = messageCount
         }
@@ -228,11 +259,16 @@ extension AMQPMethod {
 
     /// `queue.unbind` (class 50, method 50).
     public struct QueueUnbind: Hashable, Sendable {
+        /// `queue`: a short string, at most 255 bytes.
         public var queue: String
+        /// `exchange`: a short string, at most 255 bytes.
         public var exchange: String
+        /// `routing-key`: a short string, at most 255 bytes.
         public var routingKey: String
+        /// `arguments`: a field table.
         public var arguments: AMQPTable
 
+        /// With the arguments in the order of the wire.
         public init(queue: String, exchange: String, routingKey: String, arguments: AMQPTable = [:]) {
             self.queue = queue
             self.exchange = exchange
@@ -260,6 +296,7 @@ extension AMQPMethod {
 
     /// `queue.unbind-ok` (class 50, method 51).
     public struct QueueUnbindOk: Hashable, Sendable {
+        /// It has no arguments.
         public init() {}
 
         func encode(into buffer: inout ByteBuffer) throws(AMQPWireError) {

@@ -6,6 +6,7 @@ import NIOCore
 extension AMQPMethod {
     /// `tx.select` (class 90, method 10).
     public struct TxSelect: Hashable, Sendable {
+        /// It has no arguments.
         public init() {}
 
         func encode(into buffer: inout ByteBuffer) throws(AMQPWireError) {
@@ -18,6 +19,7 @@ extension AMQPMethod {
 
     /// `tx.select-ok` (class 90, method 11).
     public struct TxSelectOk: Hashable, Sendable {
+        /// It has no arguments.
         public init() {}
 
         func encode(into buffer: inout ByteBuffer) throws(AMQPWireError) {
@@ -30,6 +32,7 @@ extension AMQPMethod {
 
     /// `tx.commit` (class 90, method 20).
     public struct TxCommit: Hashable, Sendable {
+        /// It has no arguments.
         public init() {}
 
         func encode(into buffer: inout ByteBuffer) throws(AMQPWireError) {
@@ -42,6 +45,7 @@ extension AMQPMethod {
 
     /// `tx.commit-ok` (class 90, method 21).
     public struct TxCommitOk: Hashable, Sendable {
+        /// It has no arguments.
         public init() {}
 
         func encode(into buffer: inout ByteBuffer) throws(AMQPWireError) {
@@ -54,6 +58,7 @@ extension AMQPMethod {
 
     /// `tx.rollback` (class 90, method 30).
     public struct TxRollback: Hashable, Sendable {
+        /// It has no arguments.
         public init() {}
 
         func encode(into buffer: inout ByteBuffer) throws(AMQPWireError) {
@@ -66,6 +71,7 @@ extension AMQPMethod {
 
     /// `tx.rollback-ok` (class 90, method 31).
     public struct TxRollbackOk: Hashable, Sendable {
+        /// It has no arguments.
         public init() {}
 
         func encode(into buffer: inout ByteBuffer) throws(AMQPWireError) {

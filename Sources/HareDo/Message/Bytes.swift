@@ -7,10 +7,13 @@ public struct Bytes: Sendable, Hashable {
 
     package init(_ buffer: ByteBuffer) { self.buffer = buffer }
 
+    /// No bytes.
     public init() { self.buffer = ByteBuffer() }
 
+    /// The UTF-8 of a text.
     public init(_ text: some StringProtocol) { self.buffer = ByteBuffer(string: String(text)) }
 
+    /// A copy of bytes of any kind, such as `[UInt8]` or `Data`.
     public init(_ bytes: some Sequence<UInt8>) { self.buffer = ByteBuffer(bytes: bytes) }
 
     /// The bytes as text, or `nil` if they are not UTF-8.

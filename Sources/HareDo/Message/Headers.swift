@@ -15,6 +15,7 @@ public enum HeaderValue: Sendable, Hashable {
     case map(Headers)
     case null
 
+    /// The text, if it is one.
     public var string: String? {
         guard case .string(let value) = self else { return nil }
         return value
@@ -35,6 +36,7 @@ public enum HeaderValue: Sendable, Hashable {
         }
     }
 
+    /// The truth value, if it is one.
     public var bool: Bool? {
         guard case .boolean(let value) = self else { return nil }
         return value
@@ -80,8 +82,10 @@ extension HeaderValue: CustomStringConvertible {
 public struct Headers: Sendable, Hashable {
     private var table: AMQPTable
 
+    /// No headers.
     public init() { self.table = AMQPTable() }
 
+    /// Headers in the order given; of two with one name the last counts.
     public init(_ elements: some Sequence<(String, HeaderValue)>) {
         self.init()
         for (name, value) in elements { self[name] = value }
@@ -91,6 +95,7 @@ public struct Headers: Sendable, Hashable {
 
     var amqpTable: AMQPTable { self.table }
 
+    /// Whether there are none.
     public var isEmpty: Bool { self.table.isEmpty }
 
     /// Refuses what AMQP could carry, but would cost the sender its channel or its connection, with everything that
@@ -112,6 +117,7 @@ public struct Headers: Sendable, Hashable {
         }
     }
 
+    /// The names, in order.
     public var names: [String] { self.table.entries.map(\.key) }
 
     /// The value of a name. Setting `nil` removes it; a value of its own is ``HeaderValue/null``.

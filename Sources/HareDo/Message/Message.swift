@@ -22,7 +22,9 @@ public struct Message: Sendable {
     public var replyTo: String? { self.storage.replyTo }
     /// The queue the message came through.
     public var address: String { self.storage.delivery.routingKey }
+    /// The headers, HareDo's own among them.
     public var headers: Headers { self.storage.properties.headers.map(Headers.init) ?? [:] }
+    /// The body.
     public var data: Bytes { self.storage.data }
     /// The body as text, or `nil` if it is not UTF-8.
     public var text: String? { self.storage.data.text }

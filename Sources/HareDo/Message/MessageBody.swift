@@ -10,6 +10,7 @@
 /// ``Bytes``, `String`, `Substring`, `[UInt8]`, `ArraySlice<UInt8>` and `Data` conform. Values that are `Codable` are
 /// sent with the `encoding:` variants instead.
 public protocol MessageBody: Sendable {
+    /// The bytes to send.
     var messageBytes: Bytes { get }
     /// MIME type that goes with the bytes; `nil` to say nothing.
     static var contentType: String? { get }

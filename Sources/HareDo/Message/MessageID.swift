@@ -3,7 +3,9 @@
 /// Identifies a message: what ``Peer/send(_:headers:data:wantsReply:confirm:)`` returns and
 /// ``Peer/receive(id:timeout:)`` asks for.
 public struct MessageID: Hashable, Sendable, CustomStringConvertible, ExpressibleByStringLiteral {
+    /// As it stands in the message.
     public let rawValue: String
+    /// An id that another peer told.
     public init(_ rawValue: String) { self.rawValue = rawValue }
     public init(stringLiteral value: String) { self.rawValue = value }
     public var description: String { self.rawValue }

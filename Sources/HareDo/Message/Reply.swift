@@ -4,11 +4,14 @@ import AMQPWire
 
 /// What a handler answers with. A string literal is one, too.
 public struct Reply: Sendable, Hashable, ExpressibleByStringLiteral, ExpressibleByStringInterpolation {
+    /// The body.
     public var data: Bytes
+    /// Headers for the caller.
     public var headers: Headers
     /// MIME type of ``data``.
     public var contentType: String?
 
+    /// A reply with a body of bytes or text.
     public init<Body: MessageBody>(_ data: Body = .empty, headers: Headers = [:]) {
         self.data = data.messageBytes
         self.headers = headers

@@ -49,6 +49,7 @@ public struct PeerService: Sendable, ServiceLifecycle.Service {
 
     /// The messages of a service.
     public struct Messages: AsyncSequence, Sendable {
+        /// A service that ends ends its messages; ``PeerService/run()`` tells why.
         public typealias Failure = Never
         let core: ServiceCore
 
@@ -58,6 +59,7 @@ public struct PeerService: Sendable, ServiceLifecycle.Service {
             return AsyncIterator(core: self.core, cursor: cursor)
         }
 
+        /// Serves what is waiting without suspending, and settles the message before.
         public struct AsyncIterator: AsyncIteratorProtocol {
             /// The message in the loop's hands. When the loop is left its last reference goes, and the message back.
             private final class Current {
