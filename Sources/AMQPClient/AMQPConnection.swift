@@ -356,9 +356,8 @@ public actor AMQPConnection {
         case .open, .closing: break
         case .connecting, .closed: return
         }
-        if self.fullConsumers > 0 { self.heartbeat?.received(now: .now()) }
         self.heartbeat?.sent(at: self.gate.lastWrite)
-        switch self.heartbeat?.tick(now: .now()) {
+        switch self.heartbeat?.tick(now: .now(), isReading: self.fullConsumers == 0) {
         case .send: self.gate.writeHeartbeat()
         case .dead:
             // No farewell: whoever does not speak does not listen.

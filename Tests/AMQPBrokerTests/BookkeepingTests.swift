@@ -84,32 +84,6 @@ struct SlotMapTests {
     }
 }
 
-@Suite("Heartbeats")
-struct HeartbeatTests {
-    let start = NIODeadline.uptimeNanoseconds(1_000_000_000)
-
-    @Test("are sent after half an interval of silence, and a peer is dead after two intervals of its own")
-    func monitor() {
-        var monitor = HeartbeatMonitor(seconds: 10, now: self.start)
-        #expect(monitor.tickInterval == .seconds(5))
-        #expect(monitor.tick(now: self.start + .seconds(4), isReading: true) == .none)
-        #expect(monitor.tick(now: self.start + .seconds(5), isReading: true) == .sendHeartbeat)
-        monitor.sent(now: self.start + .seconds(9))
-        #expect(monitor.tick(now: self.start + .seconds(10), isReading: true) == .none)
-        #expect(monitor.tick(now: self.start + .seconds(20), isReading: true) == .sendHeartbeat)
-        #expect(monitor.tick(now: self.start + .seconds(21), isReading: true) == .dead)
-    }
-
-    @Test("do not declare a peer dead that is not read")
-    func notReading() {
-        var monitor = HeartbeatMonitor(seconds: 10, now: self.start)
-        #expect(monitor.tick(now: self.start + .seconds(50), isReading: false) == .sendHeartbeat)
-        #expect(monitor.tick(now: self.start + .seconds(60), isReading: true) == .sendHeartbeat)
-        monitor.received(now: self.start + .seconds(61))
-        #expect(monitor.tick(now: self.start + .seconds(82), isReading: true) == .dead)
-    }
-}
-
 @Suite("Properties read by the broker")
 struct PropertyScanTests {
     func encoded(_ properties: AMQPBasicProperties, offset: Int = 7) throws -> ByteBuffer {

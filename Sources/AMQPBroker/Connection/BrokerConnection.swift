@@ -245,8 +245,7 @@ final class BrokerConnection: ChannelDuplexHandler {
     // MARK: - Heartbeats
 
     private func startHeartbeats(_ seconds: UInt16, _ context: ChannelHandlerContext) {
-        guard seconds > 0 else { return }
-        let heartbeat = HeartbeatMonitor(seconds: seconds, now: .now())
+        guard let heartbeat = HeartbeatMonitor(seconds: seconds, now: .now()) else { return }
         self.heartbeat = heartbeat
         let interval = heartbeat.tickInterval
         let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
@@ -260,12 +259,12 @@ final class BrokerConnection: ChannelDuplexHandler {
         let now = NIODeadline.now()
         if self.hasReceived { self.heartbeat?.received(now: now) }
         self.hasReceived = false
-        if self.output.takeActivity() { self.heartbeat?.sent(now: now) }
+        if self.output.takeActivity() { self.heartbeat?.sent(at: now) }
         switch self.heartbeat?.tick(now: now, isReading: !self.hasHeldRead) {
         case .dead:
             self.logger.debug("A connection missed its heartbeats")
             context.close(promise: nil)
-        case .sendHeartbeat:
+        case .send:
             _ = self.output.append { frames throws(AMQPWireError) in frames.appendHeartbeat() }
             self.output.flush()
         case .some(.none), nil: break
