@@ -23,7 +23,7 @@ import NIOCore
 /// A peer is an actor on its connection's event loop; sending and calling do not hop there. Whoever connected a peer has
 /// to disconnect it, or use ``with(_:_:)``.
 public actor Peer {
-    /// What this peer is called: what ``listen(on:as:concurrency:prefetch:)`` listens on if no queue is given.
+    /// What this peer is called: what ``listen(on:as:prefetch:)`` listens on if no queue is given.
     public nonisolated let name: String
     /// The queue that messages to this peer itself go to: its inbox. It stays the same over reconnects.
     public nonisolated let address: String
@@ -58,9 +58,9 @@ public actor Peer {
     /// - Parameters:
     ///   - name: `nil` for a random one.
     public init(name: String? = nil, _ configuration: Configuration = .environment) {
-        self.name = name ?? "peer-" + Self.random()
+        self.name = name ?? "peer-" + RandomName.make()
         self.isNamed = name != nil
-        self.address = "haredo.inbox." + Self.random()
+        self.address = "haredo.inbox." + RandomName.make()
         self.configuration = configuration
         self.eventLoop = SharedEventLoops.next()
         self.executor = self.eventLoop.executor
@@ -69,10 +69,6 @@ public actor Peer {
         logger[metadataKey: "peer.id"] = "\(self.name)"
         self.logger = logger
         self.inbox = Inbox(maximumCount: configuration.inboxCount, maximumBytes: configuration.inboxBytes)
-    }
-
-    private static func random() -> String {
-        String(UInt64.random(in: 0 ... .max), radix: 36) + String(UInt64.random(in: 0 ... .max), radix: 36)
     }
 
     /// How long calls and receives wait that do not say so themselves. Default 1 s.

@@ -52,7 +52,6 @@ final class ConnectionOutput: Sendable {
     }
 
     var isThrottled: Bool { self.state.withLockedValue { $0.isThrottled } }
-    var pendingBytes: Int { self.state.withLockedValue { $0.pending } }
 
     func setFrameMax(_ frameMax: UInt32) { self.state.withLockedValue { $0.frames.frameMax = frameMax } }
 

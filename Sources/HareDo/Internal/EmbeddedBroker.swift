@@ -13,8 +13,7 @@ actor EmbeddedBroker {
     func acquire() async throws(HareDoError) -> AMQPConfiguration {
         self.users += 1
         // A password of the process's own: on a shared machine the port is open to all.
-        let password =
-            String(UInt64.random(in: 0 ... .max), radix: 36) + String(UInt64.random(in: 0 ... .max), radix: 36)
+        let password = RandomName.make()
         let broker =
             self.broker
             ?? Task {

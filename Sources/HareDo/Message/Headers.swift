@@ -101,16 +101,17 @@ public struct Headers: Sendable, Hashable {
     /// Refuses what AMQP could carry, but would cost the sender its channel or its connection, with everything that
     /// waits there.
     func check() throws(HareDoError) {
-        if self.isEmpty { return }
-        for (name, value) in self where !value.isFinite {
+        // On the values of the wire: this is done for every message, and converting them is not needed for it.
+        for entry in self.table.entries where !entry.value.isFinite {
             // RabbitMQ cannot read it, and hangs up with 541.
-            throw HareDoError(.invalidArgument, "the header '\(name)' is not a finite number, or has one that is not")
+            throw HareDoError(
+                .invalidArgument, "the header '\(entry.key)' is not a finite number, or has one that is not")
         }
         // RabbitMQ sends copies of a message to the addresses listed in these headers, and refuses anything else with
         // 406.
         for name in ["CC", "BCC"] {
-            guard let value = self[name] else { continue }
-            guard case .list(let addresses) = value, addresses.allSatisfy({ $0.string != nil }) else {
+            guard let value = self.table[name] else { continue }
+            guard case .array(let addresses) = value, addresses.allSatisfy({ $0.string != nil }) else {
                 throw HareDoError(
                     .invalidArgument, "the header '\(name)' has to be a list of addresses: the broker routes by it")
             }
@@ -153,16 +154,6 @@ extension Headers: CustomStringConvertible {
 }
 
 extension HeaderValue {
-    /// Whether every number in it is one.
-    fileprivate var isFinite: Bool {
-        switch self {
-        case .double(let value): value.isFinite
-        case .list(let values): values.allSatisfy(\.isFinite)
-        case .map(let headers): headers.allSatisfy(\.value.isFinite)
-        default: true
-        }
-    }
-
     init(_ value: AMQPFieldValue) {
         switch value {
         case .boolean(let value): self = .boolean(value)
@@ -200,6 +191,19 @@ extension HeaderValue {
         case .list(let values): .array(values.map(\.amqpValue))
         case .map(let headers): .table(headers.amqpTable)
         case .null: .void
+        }
+    }
+}
+
+extension AMQPFieldValue {
+    /// Whether every number in it is one.
+    fileprivate var isFinite: Bool {
+        switch self {
+        case .float(let value): value.isFinite
+        case .double(let value): value.isFinite
+        case .array(let values): values.allSatisfy(\.isFinite)
+        case .table(let table): table.entries.allSatisfy(\.value.isFinite)
+        default: true
         }
     }
 }

@@ -19,14 +19,14 @@ struct HandlerLoop: Sendable {
             // The permit comes first: what is taken from the buffer has begun, and what has not may go back.
             while (try? await permits.take()) != nil {
                 // So that draining waits for it from the moment it leaves the buffer.
-                self.core.began()
+                self.core.handlerBegan()
                 guard let delivery = try? await cursor.next() else {
-                    self.core.ended()
+                    self.core.handlerEnded()
                     break
                 }
                 group.addTask {
                     await self.core.handle(delivery) { await self.handle($0) }
-                    self.core.ended()
+                    self.core.handlerEnded()
                     permits.give()
                 }
             }

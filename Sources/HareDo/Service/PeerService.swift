@@ -3,7 +3,7 @@ import AMQPClient
 import Logging
 public import ServiceLifecycle
 
-/// A service that listens: what ``Peer/listen(on:as:concurrency:prefetch:)`` returns.
+/// A service that listens: what ``Peer/listen(on:as:prefetch:)`` returns.
 public struct PeerService: Sendable, ServiceLifecycle.Service {
     let core: ServiceCore
 

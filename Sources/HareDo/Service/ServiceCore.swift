@@ -128,7 +128,7 @@ final class ServiceCore: DeliverySink {
             })
     }
 
-    /// Runs a handler. To be preceded by ``began()`` and followed by ``ended()``: a handler is in hand until it is
+    /// Runs a handler. To be preceded by ``handlerBegan()`` and followed by ``handlerEnded()``: a handler is in hand until it is
     /// done, also if it acknowledged its message before.
     func handle(_ delivery: AMQPDelivery, _ handler: (Message) async -> Void) async {
         let message = Message(
@@ -138,8 +138,8 @@ final class ServiceCore: DeliverySink {
         turn.end()
     }
 
-    func began() { self.state.withLockedValue { $0.running += 1 } }
-    func ended() { self.changed { $0.running -= 1 } }
+    func handlerBegan() { self.state.withLockedValue { $0.running += 1 } }
+    func handlerEnded() { self.changed { $0.running -= 1 } }
 
     /// Changes what decides whether the service is idle, and tells those who wait for that.
     private func changed(_ change: (inout State) -> Void) {
