@@ -25,6 +25,12 @@ public actor AMQPConnection {
     /// The connection's event loop.
     public nonisolated var unownedExecutor: UnownedSerialExecutor { self.executor.asUnownedSerialExecutor() }
 
+    /// Runs tasks on the connection's event loop, which spares them two changes of thread per delivery or reply:
+    /// `Task(executorPreference: connection.taskExecutor) { … }`, `withTaskExecutorPreference`.
+    ///
+    /// For work that is short and never blocks: while it runs, nothing is read or written, heartbeats included.
+    public nonisolated let taskExecutor: any TaskExecutor
+
     nonisolated let gate: PublishGate
     package nonisolated let scheduler: DeadlineScheduler
     nonisolated let logger: Logger
@@ -53,6 +59,7 @@ public actor AMQPConnection {
         self.configuration = configuration
         self.eventLoop = eventLoop
         self.executor = eventLoop.executor
+        self.taskExecutor = EventLoopTaskExecutor(eventLoop)
         self.gate = PublishGate(eventLoop: eventLoop, highWaterMark: configuration.outputHighWaterMark)
         self.scheduler = DeadlineScheduler(eventLoop: eventLoop)
         self.logger = logger

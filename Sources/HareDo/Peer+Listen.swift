@@ -57,9 +57,8 @@ extension Peer {
                 }
             }
         case .onConnectionLoop:
-            let executor = EventLoopTaskExecutor(self.eventLoop)
             core.own {
-                Task(executorPreference: executor) { @concurrent in
+                Task(executorPreference: self.taskExecutor) { @concurrent in
                     await loop.run()
                     await core.taskEnded()
                 }

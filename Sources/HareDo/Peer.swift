@@ -35,6 +35,12 @@ public actor Peer {
     /// The event loop that the peer shares with its connection.
     public nonisolated var unownedExecutor: UnownedSerialExecutor { self.executor.asUnownedSerialExecutor() }
 
+    /// Runs tasks on the event loop that the peer shares with its connection, which spares them two changes of thread
+    /// per reply: `Task(executorPreference: peer.taskExecutor) { … }`, `withTaskExecutorPreference`.
+    ///
+    /// For work that is short and never blocks: while it runs, nothing is read or written, heartbeats included.
+    public nonisolated let taskExecutor: any TaskExecutor
+
     nonisolated let logger: Logger
     nonisolated let linkState = LinkState()
     nonisolated let calls = CallTable()
@@ -64,6 +70,7 @@ public actor Peer {
         self.configuration = configuration
         self.eventLoop = SharedEventLoops.next()
         self.executor = self.eventLoop.executor
+        self.taskExecutor = EventLoopTaskExecutor(self.eventLoop)
         self.scheduler = DeadlineScheduler(eventLoop: self.eventLoop)
         var logger = configuration.logger ?? Logger(label: "haredo")
         logger[metadataKey: "peer.id"] = "\(self.name)"
