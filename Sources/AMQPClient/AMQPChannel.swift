@@ -243,8 +243,9 @@ public final class AMQPChannel: Sendable {
         guard case .content(let content) = reply, case .basicGetOk(let getOk) = content.method else { return nil }
         do {
             return AMQPDelivery(
-                consumerTag: "", deliveryTag: getOk.deliveryTag, redelivered: getOk.redelivered,
-                exchange: getOk.exchange, routingKey: getOk.routingKey,
+                .init(
+                    consumerTag: "", deliveryTag: getOk.deliveryTag, redelivered: getOk.redelivered,
+                    exchange: getOk.exchange, routingKey: getOk.routingKey),
                 properties: try content.header.decodeProperties(), body: content.body, channel: self,
                 epoch: self.connection.gate.epoch(channel: self.id))
         } catch {

@@ -322,9 +322,7 @@ public actor AMQPConnection {
                 return
             }
             let delivery = AMQPDelivery(
-                consumerTag: consumer.tag, deliveryTag: deliver.deliveryTag, redelivered: deliver.redelivered,
-                exchange: deliver.exchange, routingKey: deliver.routingKey,
-                properties: try content.header.decodeProperties(), body: content.body, channel: core.channel,
+                deliver, properties: try content.header.decodeProperties(), body: content.body, channel: core.channel,
                 epoch: core.epoch)
             if consumer.needsAcknowledgement { self.gate.delivered(deliver.deliveryTag, channel: core.id) }
             consumer.sink.received(delivery)

@@ -65,7 +65,10 @@ public struct AMQPBasicProperties: Hashable, Sendable {
     ///
     /// - Throws: ``AMQPWireError`` if the list is cut short, has bytes left over, or announces unknown properties.
     public init(decoding buffer: ByteBuffer) throws(AMQPWireError) {
-        var reader = AMQPReader(buffer)
+        self = try buffer.read { reader throws(AMQPWireError) in try AMQPBasicProperties(from: &reader) }
+    }
+
+    private init(from reader: inout AMQPReader) throws(AMQPWireError) {
         let flags: UInt16 = try reader.readInteger()
         var more = flags & Flag.continuation != 0
         var unknown = flags & Flag.undefined != 0
@@ -97,17 +100,11 @@ public struct AMQPBasicProperties: Hashable, Sendable {
     ///
     /// - Throws: ``AMQPWireError`` if a value does not fit its type. What was appended by then is taken back.
     public func encode(into buffer: inout ByteBuffer) throws(AMQPWireError) {
-        let start = buffer.writerIndex
-        do {
-            try self.encodeValues(into: &buffer)
-        } catch {
-            buffer.moveWriterIndex(to: start)
-            throw error
-        }
+        _ = try buffer.append { writer throws(AMQPWireError) in try self.encodeValues(into: &writer) }
     }
 
-    func encodeValues(into buffer: inout ByteBuffer) throws(AMQPWireError) {
-        let start = buffer.writerIndex
+    func encodeValues(into buffer: inout AMQPWriter) throws(AMQPWireError) {
+        let start = buffer.count
         var flags: UInt16 = 0
         buffer.writeInteger(flags)
         if let contentType {
@@ -166,6 +163,6 @@ public struct AMQPBasicProperties: Hashable, Sendable {
             flags |= Flag.clusterID
             try buffer.write(shortString: clusterID, "cluster id")
         }
-        buffer.setInteger(flags, at: start)
+        buffer.set(flags, at: start)
     }
 }

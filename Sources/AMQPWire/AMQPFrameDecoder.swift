@@ -72,55 +72,69 @@ public struct AMQPFrameDecoder: Sendable {
     private static let largestFrameSize = UInt32(Int32.max)
 
     private mutating func parse() throws(AMQPWireError) -> AMQPFrame? {
-        guard let kind = self.buffer.getInteger(at: self.buffer.readerIndex, as: UInt8.self) else {
-            self.isShared = true
-            return nil
+        // Every frame has at least eight bytes: seven before its payload and one behind.
+        guard let head = self.buffer.getInteger(at: self.buffer.readerIndex, as: UInt64.self) else {
+            return try self.parseIncomplete()
         }
+        let kind = UInt8(truncatingIfNeeded: head >> 56)
+        let channel = UInt16(truncatingIfNeeded: head >> 40)
+        let size = UInt32(truncatingIfNeeded: head >> 8)
         switch kind {
         case AMQPFrame.Kind.method, AMQPFrame.Kind.header, AMQPFrame.Kind.body, AMQPFrame.Kind.heartbeat: break
         default: return try self.unknownFrame(kind)
         }
+        try self.check(kind, channel, size)
+        let length = Int(size) + AMQPFrame.overhead
         let start = self.buffer.readerIndex
-        guard
-            let (channel, size) = self.buffer.getMultipleIntegers(at: start + 1, as: (UInt16, UInt32).self)
+        guard self.buffer.readableBytes >= length,
+            let end = self.buffer.getInteger(at: start + length - 1, as: UInt8.self)
         else { return nil }
+        guard end == AMQPFrame.end else {
+            throw AMQPWireError(.malformedFrame, "a frame ends with 0x\(String(end, radix: 16)) instead of 0xce")
+        }
+        defer { self.buffer.moveReaderIndex(forwardBy: length) }
+        switch kind {
+        case AMQPFrame.Kind.method:
+            return .method(
+                channel: channel,
+                try self.buffer.read(Int(size), from: 7) { reader throws(AMQPWireError) in
+                    try AMQPMethod(from: &reader)
+                })
+        case AMQPFrame.Kind.heartbeat: return .heartbeat
+        default:
+            // The payload of a body or header lives on as a slice.
+            self.isShared = true
+            guard let payload = self.buffer.getSlice(at: start + 7, length: Int(size)) else { return nil }
+            if kind == AMQPFrame.Kind.body { return .body(channel: channel, payload) }
+            return .header(channel: channel, try AMQPContentHeader(decoding: payload))
+        }
+    }
+
+    private func check(_ kind: UInt8, _ channel: UInt16, _ size: UInt32) throws(AMQPWireError) {
         let maximum = min(self.maximumFrameSize, Self.largestFrameSize)
         guard UInt64(size) + UInt64(AMQPFrame.overhead) <= UInt64(maximum) else {
             throw AMQPWireError(
                 .frameTooLarge,
                 "a frame with \(size) bytes of payload, and frames hold at most \(maximum) bytes in all")
         }
-        if kind == AMQPFrame.Kind.heartbeat {
-            guard size == 0 else { throw AMQPWireError(.malformedFrame, "a heartbeat frame with a payload") }
-            guard channel == 0 else { throw AMQPWireError(.unexpectedFrame, "a heartbeat on channel \(channel)") }
-        }
-        guard self.buffer.readableBytes >= Int(size) + AMQPFrame.overhead else { return nil }
-        self.buffer.moveReaderIndex(forwardBy: 7)
-        guard let payload = self.buffer.readSlice(length: Int(size)),
-            let end = self.buffer.readInteger(as: UInt8.self)
-        else { return nil } // cannot be: the length was checked
-        guard end == AMQPFrame.end else {
-            throw AMQPWireError(.malformedFrame, "a frame ends with 0x\(String(end, radix: 16)) instead of 0xce")
-        }
-        // The payload of a body or header lives on as a slice.
-        self.isShared = true
+        guard kind == AMQPFrame.Kind.heartbeat else { return }
+        guard size == 0 else { throw AMQPWireError(.malformedFrame, "a heartbeat frame with a payload") }
+        guard channel == 0 else { throw AMQPWireError(.unexpectedFrame, "a heartbeat on channel \(channel)") }
+    }
+
+    /// Less than a frame: only what is wrong already is said.
+    private mutating func parseIncomplete() throws(AMQPWireError) -> AMQPFrame? {
+        guard let kind = self.buffer.getInteger(at: self.buffer.readerIndex, as: UInt8.self) else { return nil }
         switch kind {
-        case AMQPFrame.Kind.method:
-            var reader = AMQPReader(payload)
-            let id = try reader.readMethodID()
-            do {
-                let method = try AMQPMethod(id: id, arguments: &reader)
-                try reader.finish(id.description)
-                return .method(channel: channel, method)
-            } catch {
-                var error = error
-                error.method = id
-                throw error
-            }
-        case AMQPFrame.Kind.header: return .header(channel: channel, try AMQPContentHeader(decoding: payload))
-        case AMQPFrame.Kind.body: return .body(channel: channel, payload)
-        default: return .heartbeat
+        case AMQPFrame.Kind.method, AMQPFrame.Kind.header, AMQPFrame.Kind.body, AMQPFrame.Kind.heartbeat: break
+        default: return try self.unknownFrame(kind)
         }
+        guard
+            let (channel, size) = self.buffer.getMultipleIntegers(
+                at: self.buffer.readerIndex + 1, as: (UInt16, UInt32).self)
+        else { return nil }
+        try self.check(kind, channel, size)
+        return nil
     }
 
     /// A type octet that is none: usually a peer that speaks another protocol.
@@ -132,5 +146,20 @@ public struct AMQPFrameDecoder: Sendable {
             throw AMQPWireError(.protocolHeader, "the peer answered with the protocol header of AMQP \(version)")
         }
         throw AMQPWireError(.malformedFrame, "unknown frame type \(kind)")
+    }
+}
+
+extension AMQPMethod {
+    /// The whole payload of a method frame.
+    init(from reader: inout AMQPReader) throws(AMQPWireError) {
+        let id = try reader.readMethodID()
+        do {
+            self = try AMQPMethod(id: id, arguments: &reader)
+            try reader.finish(id.description)
+        } catch {
+            var error = error
+            error.method = id
+            throw error
+        }
     }
 }

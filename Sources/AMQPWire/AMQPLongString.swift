@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-import NIOCore
 
 /// A long string (specification 4.2.5.3): up to 4 GiB of bytes, usually but not necessarily UTF-8 (RabbitMQ errata 16).
 public struct AMQPLongString: Hashable, Sendable, ExpressibleByStringLiteral, CustomStringConvertible {
@@ -24,10 +23,6 @@ public struct AMQPLongString: Hashable, Sendable, ExpressibleByStringLiteral, Cu
         }
     }
 
-    init(bytes buffer: ByteBuffer) {
-        self.init(bytes: buffer.readableBytesView)
-    }
-
     /// The text, or `nil` if the bytes are not UTF-8.
     public var string: String? {
         switch self.storage {
@@ -46,10 +41,10 @@ public struct AMQPLongString: Hashable, Sendable, ExpressibleByStringLiteral, Cu
 
     public var description: String { self.string ?? "\(self.bytes.count) bytes" }
 
-    func write(into buffer: inout ByteBuffer) {
+    func write(into buffer: inout AMQPWriter) {
         switch self.storage {
         case .text(let string): buffer.writeString(string)
-        case .bytes(let bytes): buffer.writeBytes(bytes)
+        case .bytes(let bytes): buffer.write(bytes)
         }
     }
 }

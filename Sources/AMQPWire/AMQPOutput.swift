@@ -71,8 +71,12 @@ public struct AMQPOutput: Sendable {
     ///
     /// - Throws: ``AMQPWireError`` if an argument does not fit its type, or all of them a frame.
     public mutating func append(_ method: AMQPMethod, channel: UInt16) throws(AMQPWireError) {
-        try self.appendOrUndo { output throws(AMQPWireError) in
-            try output.encode(method, channel: channel)
+        let frameMax = self.frameMax
+        try self.append { writer throws(AMQPWireError) in
+            try writer.writeFrame(AMQPFrame.Kind.method, channel: channel, max: frameMax, method.id) {
+                writer throws(AMQPWireError) in
+                try method.encode(into: &writer)
+            }
         }
     }
 
@@ -84,42 +88,45 @@ public struct AMQPOutput: Sendable {
             AMQPMethodID.basicAck.methodID, deliveryTag, UInt8(multiple ? 1 : 0), AMQPFrame.end)
     }
 
-    /// A method with content: method frame, header frame and as many body frames as frame-max asks for.
+    /// `basic.publish` with its content: method frame, header frame and as many body frames as frame-max asks for.
     ///
-    /// - Parameter properties: written as given.
     /// - Throws: ``AMQPWireError`` if a value does not fit its type, or method or header a frame.
+    public mutating func append(
+        _ publish: AMQPMethod.BasicPublish, properties: AMQPBasicProperties, body: ByteBuffer, channel: UInt16
+    ) throws(AMQPWireError) {
+        try self.append(.basicPublish, body: body, channel: channel) { writer throws(AMQPWireError) in
+            try publish.encode(into: &writer)
+        } properties: { writer throws(AMQPWireError) in
+            try properties.encodeValues(into: &writer)
+        }
+    }
+
+    /// A method with content, as ``append(_:properties:body:channel:)-(AMQPMethod.BasicPublish,_,_,_)``.
     public mutating func append(
         _ method: AMQPMethod, properties: AMQPBasicProperties, body: ByteBuffer, channel: UInt16
     ) throws(AMQPWireError) {
-        try self.appendOrUndo { output throws(AMQPWireError) in
-            try output.encode(method, channel: channel)
-            try output.encodeHeader(bodySize: body.readableBytes, channel: channel, method: method.id) {
-                buffer throws(AMQPWireError) in
-                try properties.encodeValues(into: &buffer)
-            }
+        try self.append(method.id, body: body, channel: channel) { writer throws(AMQPWireError) in
+            try method.encode(into: &writer)
+        } properties: { writer throws(AMQPWireError) in
+            try properties.encodeValues(into: &writer)
         }
-        self.append(body: body, channel: channel)
     }
 
     /// The same with a property list that is encoded already, such as one a broker passes on.
     ///
     /// - Parameter properties: written as given; an empty buffer, which is no list, as a list without properties.
-    /// - Throws: as ``append(_:properties:body:channel:)-(_,AMQPBasicProperties,_,_)``.
     public mutating func append(
         _ method: AMQPMethod, properties: ByteBuffer, body: ByteBuffer, channel: UInt16
     ) throws(AMQPWireError) {
-        try self.appendOrUndo { output throws(AMQPWireError) in
-            try output.encode(method, channel: channel)
-            try output.encodeHeader(bodySize: body.readableBytes, channel: channel, method: method.id) {
-                buffer throws(AMQPWireError) in
-                if properties.readableBytes == 0 {
-                    buffer.writeInteger(UInt16(0))
-                } else {
-                    buffer.writeImmutableBuffer(properties)
-                }
+        try self.append(method.id, body: body, channel: channel) { writer throws(AMQPWireError) in
+            try method.encode(into: &writer)
+        } properties: { writer in
+            if properties.readableBytes == 0 {
+                writer.writeInteger(UInt16(0))
+            } else {
+                writer.write(properties)
             }
         }
-        self.append(body: body, channel: channel)
     }
 
     // MARK: - Parts
@@ -130,57 +137,38 @@ public struct AMQPOutput: Sendable {
         }
     }
 
-    /// Runs what may throw half-way; then the buffer is as it was.
-    private mutating func appendOrUndo(
-        _ body: (inout AMQPOutput) throws(AMQPWireError) -> Void
+    @inline(__always)
+    private mutating func append(
+        _ frames: (inout AMQPWriter) throws(AMQPWireError) -> Void
     ) throws(AMQPWireError) {
         self.reserve()
-        let start = self.tail.writerIndex
-        do {
-            try body(&self)
-            self.byteCount += self.tail.writerIndex - start
-        } catch {
-            self.tail.moveWriterIndex(to: start)
-            throw error
-        }
+        self.byteCount += try self.tail.append(frames)
     }
 
-    private mutating func encode(_ method: AMQPMethod, channel: UInt16) throws(AMQPWireError) {
-        try self.encodeFrame(AMQPFrame.Kind.method, channel: channel, method: method.id) {
-            buffer throws(AMQPWireError) in
-            try method.encode(into: &buffer)
-        }
-    }
-
-    private mutating func encodeHeader(
-        bodySize: Int, channel: UInt16, method: AMQPMethodID,
-        _ properties: (inout ByteBuffer) throws(AMQPWireError) -> Void
+    @inline(__always)
+    private mutating func append(
+        _ id: AMQPMethodID, body: ByteBuffer, channel: UInt16,
+        method: (inout AMQPWriter) throws(AMQPWireError) -> Void,
+        properties: (inout AMQPWriter) throws(AMQPWireError) -> Void
     ) throws(AMQPWireError) {
-        try self.encodeFrame(AMQPFrame.Kind.header, channel: channel, method: method) {
-            buffer throws(AMQPWireError) in
-            buffer.writeMultipleIntegers(AMQPContentHeader.basicClassID, UInt16(0), UInt64(bodySize))
-            try properties(&buffer)
+        let frameMax = self.frameMax
+        let size = body.readableBytes
+        // A small body goes with the frames before it.
+        let isSmall = size < Self.copyThreshold && size + AMQPFrame.overhead <= Int(frameMax)
+        try self.append { writer throws(AMQPWireError) in
+            try writer.writeFrame(AMQPFrame.Kind.method, channel: channel, max: frameMax, id, method)
+            try writer.writeFrame(AMQPFrame.Kind.header, channel: channel, max: frameMax, id) {
+                writer throws(AMQPWireError) in
+                writer.writeInteger(UInt32(AMQPContentHeader.basicClassID) << 16) // and the weight, which is 0
+                writer.writeInteger(UInt64(size))
+                try properties(&writer)
+            }
+            guard isSmall, size > 0 else { return }
+            writer.writeFrameHead(AMQPFrame.Kind.body, channel: channel, size: UInt32(truncatingIfNeeded: size))
+            writer.write(body)
+            writer.writeInteger(AMQPFrame.end)
         }
-    }
-
-    /// Methods and headers cannot be split over frames, so what does not fit one cannot be sent.
-    private mutating func encodeFrame(
-        _ kind: UInt8, channel: UInt16, method: AMQPMethodID,
-        _ payload: (inout ByteBuffer) throws(AMQPWireError) -> Void
-    ) throws(AMQPWireError) {
-        let start = self.tail.writerIndex
-        self.tail.writeMultipleIntegers(kind, channel, UInt32(0))
-        try payload(&self.tail)
-        let size = self.tail.writerIndex - start - 7
-        guard size + AMQPFrame.overhead <= Int(self.frameMax), let size = UInt32(exactly: size) else {
-            let what = kind == AMQPFrame.Kind.header ? "the properties and headers of \(method)" : "\(method)"
-            throw AMQPWireError(
-                .frameTooLarge,
-                "\(what) take \(size + AMQPFrame.overhead) bytes, and a frame holds at most \(self.frameMax)",
-                method: method)
-        }
-        self.tail.setInteger(size, at: start + 3)
-        self.tail.writeInteger(AMQPFrame.end)
+        if !isSmall { self.append(body: body, channel: channel) }
     }
 
     /// Body frames carry at most frame-max − 8 bytes each (specification 4.2.6.2); an empty body has none.
@@ -198,5 +186,35 @@ public struct AMQPOutput: Sendable {
             self.tail.writeInteger(AMQPFrame.end)
             self.byteCount += size + AMQPFrame.overhead
         }
+    }
+}
+
+extension AMQPWriter {
+    /// Type, channel and size: the seven bytes before a payload.
+    mutating func writeFrameHead(_ kind: UInt8, channel: UInt16, size: UInt32) {
+        self.writeInteger(UInt32(kind) << 24 | UInt32(channel) << 8 | size >> 24)
+        self.writeInteger(UInt16(truncatingIfNeeded: size >> 8))
+        self.writeInteger(UInt8(truncatingIfNeeded: size))
+    }
+
+    /// Methods and headers cannot be split over frames, so what does not fit one cannot be sent.
+    @inline(__always)
+    fileprivate mutating func writeFrame(
+        _ kind: UInt8, channel: UInt16, max: UInt32, _ method: AMQPMethodID,
+        _ payload: (inout AMQPWriter) throws(AMQPWireError) -> Void
+    ) throws(AMQPWireError) {
+        let start = self.count
+        self.writeFrameHead(kind, channel: channel, size: 0)
+        try payload(&self)
+        let size = self.count - start - 7
+        guard size + AMQPFrame.overhead <= Int(max), let size = UInt32(exactly: size) else {
+            let what = kind == AMQPFrame.Kind.header ? "the properties and headers of \(method)" : "\(method)"
+            throw AMQPWireError(
+                .frameTooLarge,
+                "\(what) take \(size + AMQPFrame.overhead) bytes, and a frame holds at most \(max)",
+                method: method)
+        }
+        self.set(size, at: start + 3)
+        self.writeInteger(AMQPFrame.end)
     }
 }

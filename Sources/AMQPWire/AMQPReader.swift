@@ -2,35 +2,44 @@
 import NIOCore
 
 /// Reads AMQP's types from one frame's payload. Every read is checked against what is left.
-struct AMQPReader {
-    private var buffer: ByteBuffer
+///
+/// It reads memory that belongs to a buffer, and is to be used within the call that gave the memory.
+@safe struct AMQPReader {
+    private let memory: UnsafeRawBufferPointer
+    private var offset = 0
 
-    init(_ payload: ByteBuffer) { self.buffer = payload }
+    init(_ payload: UnsafeRawBufferPointer) { unsafe self.memory = payload }
 
-    var remaining: Int { self.buffer.readableBytes }
+    var remaining: Int { unsafe self.memory.count - self.offset }
 
     private static func truncated(_ what: String) -> AMQPWireError {
         AMQPWireError(.malformedValue, "\(what) reaches beyond the end of its frame or table")
     }
 
     mutating func readInteger<T: FixedWidthInteger>(as type: T.Type = T.self) throws(AMQPWireError) -> T {
-        guard let value = self.buffer.readInteger(as: type) else { throw Self.truncated("a number") }
-        return value
+        guard self.remaining >= MemoryLayout<T>.size else { throw Self.truncated("a number") }
+        defer { self.offset += MemoryLayout<T>.size }
+        return unsafe T(bigEndian: self.memory.loadUnaligned(fromByteOffset: self.offset, as: T.self))
+    }
+
+    /// The next bytes, where they lie.
+    private mutating func readBytes(_ count: Int, _ what: String) throws(AMQPWireError) -> UnsafeRawBufferPointer {
+        guard self.remaining >= count else { throw Self.truncated(what) }
+        defer { self.offset += count }
+        return unsafe UnsafeRawBufferPointer(rebasing: self.memory[self.offset..<self.offset + count])
     }
 
     mutating func readMethodID() throws(AMQPWireError) -> AMQPMethodID {
-        guard let (classID, methodID) = self.buffer.readMultipleIntegers(as: (UInt16, UInt16).self) else {
-            throw Self.truncated("a method number")
-        }
-        return AMQPMethodID(classID: classID, methodID: methodID)
+        let number: UInt32 = try self.readInteger()
+        return AMQPMethodID(classID: UInt16(number >> 16), methodID: UInt16(truncatingIfNeeded: number))
     }
 
     /// Specification 4.2.5.3. Bytes that are not UTF-8 are replaced: RabbitMQ does not check them in methods with
     /// content, in properties and in tables, so a peer may send any.
     mutating func readShortString() throws(AMQPWireError) -> String {
-        guard let length = self.buffer.readInteger(as: UInt8.self),
-            let string = self.buffer.readString(length: Int(length))
-        else { throw Self.truncated("a short string") }
+        let length: UInt8 = try self.readInteger()
+        guard length > 0 else { return "" }
+        let string = unsafe String(decoding: try self.readBytes(Int(length), "a short string"), as: UTF8.self)
         // The replacement takes three bytes for one. A name that was read has to fit when it is passed on, or a
         // publisher could send what no consumer can be sent.
         guard string.utf8.count > Int(UInt8.max) else { return string }
@@ -43,17 +52,17 @@ struct AMQPReader {
     }
 
     mutating func readLongString() throws(AMQPWireError) -> AMQPLongString {
-        AMQPLongString(bytes: try self.readSized("a long string"))
+        unsafe AMQPLongString(bytes: try self.readSized("a long string"))
     }
 
     mutating func readByteArray() throws(AMQPWireError) -> [UInt8] {
-        Array(try self.readSized("a byte array").readableBytesView)
+        unsafe Array(try self.readSized("a byte array"))
     }
 
     /// Table and array lengths count bytes, not elements (RabbitMQ errata 4).
     mutating func readTable(depth: Int = 0) throws(AMQPWireError) -> AMQPTable {
         guard depth < AMQPTable.maximumDepth else { throw AMQPTable.tooDeep }
-        var content = AMQPReader(try self.readSized("a table"))
+        var content = unsafe AMQPReader(try self.readSized("a table"))
         var table = AMQPTable()
         while content.remaining > 0 {
             let key = try content.readShortString()
@@ -84,7 +93,7 @@ struct AMQPReader {
         case "F": return .table(try self.readTable(depth: depth + 1))
         case "A":
             guard depth + 1 < AMQPTable.maximumDepth else { throw AMQPTable.tooDeep }
-            var content = AMQPReader(try self.readSized("an array"))
+            var content = unsafe AMQPReader(try self.readSized("an array"))
             var values: [AMQPFieldValue] = []
             while content.remaining > 0 { values.append(try content.readFieldValue(depth: depth + 1)) }
             return .array(values)
@@ -94,16 +103,29 @@ struct AMQPReader {
     }
 
     /// Ends the reading of a frame: what is left over was not understood.
-    func finish(_ what: String) throws(AMQPWireError) {
+    func finish(_ what: @autoclosure () -> String) throws(AMQPWireError) {
         guard self.remaining == 0 else {
-            throw AMQPWireError(.malformedValue, "\(self.remaining) bytes left over at the end of \(what)")
+            throw AMQPWireError(.malformedValue, "\(self.remaining) bytes left over at the end of \(what())")
         }
     }
 
-    private mutating func readSized(_ what: String) throws(AMQPWireError) -> ByteBuffer {
-        guard let length = self.buffer.readInteger(as: UInt32.self),
-            let slice = self.buffer.readSlice(length: Int(length))
-        else { throw Self.truncated(what) }
-        return slice
+    private mutating func readSized(_ what: String) throws(AMQPWireError) -> UnsafeRawBufferPointer {
+        let length: UInt32 = try self.readInteger()
+        return unsafe try self.readBytes(Int(length), what)
+    }
+}
+
+extension ByteBuffer {
+    /// Reads the next `length` readable bytes, at most all there are, without moving on.
+    func read<T>(
+        _ length: Int? = nil, from start: Int = 0, _ body: (inout AMQPReader) throws(AMQPWireError) -> T
+    ) throws(AMQPWireError) -> T {
+        let result = unsafe self.withUnsafeReadableBytes { memory in
+            let start = min(start, memory.count)
+            let length = min(length ?? .max, memory.count - start)
+            var reader = unsafe AMQPReader(UnsafeRawBufferPointer(rebasing: memory[start..<start + length]))
+            return Result { () throws(AMQPWireError) -> T in try body(&reader) }
+        }
+        return try result.get()
     }
 }

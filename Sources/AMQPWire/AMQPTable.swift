@@ -64,6 +64,20 @@ public struct AMQPTable: Hashable, Sendable, ExpressibleByDictionaryLiteral {
         }
     }
 
+    /// The table with two more entries, or with these two changed. Every request has them, and most have no others.
+    package func setting(
+        _ first: String, _ firstValue: AMQPFieldValue, _ second: String, _ secondValue: AMQPFieldValue
+    ) -> AMQPTable {
+        var table = self
+        if self.isEmpty {
+            table.entries = [Entry(key: first, value: firstValue), Entry(key: second, value: secondValue)]
+        } else {
+            table[first] = firstValue
+            table[second] = secondValue
+        }
+        return table
+    }
+
     /// Adds an entry without looking for one of the same name.
     public mutating func append(_ key: String, _ value: AMQPFieldValue) {
         self.entries.append(Entry(key: key, value: value))

@@ -85,7 +85,7 @@ enum SourceWriter {
         lines += ["        case \(content): true", "        default: false", "        }", "    }", ""]
         lines += [
             "    /// Appends class id, method id and arguments.",
-            "    func encode(into buffer: inout ByteBuffer) throws(AMQPWireError) {", "        switch self {",
+            "    func encode(into buffer: inout AMQPWriter) throws(AMQPWireError) {", "        switch self {",
         ]
         for (amqpClass, method) in all {
             lines.append("        case .\(caseName(amqpClass, method))(let method): try method.encode(into: &buffer)")
@@ -105,14 +105,14 @@ enum SourceWriter {
             "                \"unknown method: class \\(id.classID), method \\(id.methodID)\", method: id)",
             "        }", "    }", "}", "",
         ]
-        lines[0] += "\nimport NIOCore\n"
+        lines[0] += "\n"
         return lines.joined(separator: "\n")
     }
 
     // MARK: - AMQPMethod+Class.swift
 
     static func structures(of amqpClass: Class) -> String {
-        var lines = [header, "import NIOCore", "", "extension AMQPMethod {"]
+        var lines = [header, "extension AMQPMethod {"]
         for (index, method) in amqpClass.methods.enumerated() {
             if index > 0 { lines.append("") }
             lines += structure(amqpClass, method).map { $0.isEmpty ? "" : "    " + $0 }
@@ -160,7 +160,7 @@ enum SourceWriter {
 
     static func encoder(_ fields: [Field], id: String) -> [String] {
         var lines = [
-            "    func encode(into buffer: inout ByteBuffer) throws(AMQPWireError) {", "        buffer.write(\(id))",
+            "    func encode(into buffer: inout AMQPWriter) throws(AMQPWireError) {", "        buffer.write(\(id))",
         ]
         for group in grouped(fields) {
             let field = group[0]

@@ -129,11 +129,11 @@ extension Peer {
         let link = try await self.linkState.link(until: deadline, self.scheduler)
         let left = max((deadline - .now()).nanoseconds, 0) / 1_000_000
         let waiter = CallWaiter(cancelled: .cancelled)
-        let id = try self.calls.begin(waiter)
+        let (id, number) = try self.calls.begin(waiter)
         let scheduled = self.scheduler.schedule(at: deadline) { waiter.resolve(.success(nil)) }
         defer {
             self.scheduler.cancel(scheduled)
-            self.calls.end(id)
+            self.calls.end(number)
         }
         var properties = Self.properties(id, contentType: contentType, user: link.user)
         properties.deliveryMode = AMQPBasicProperties.transient
@@ -141,10 +141,9 @@ extension Peer {
         // A request that nobody waits for any more leaves its queue.
         // One that waits for ever, or for more than the 49 days that RabbitMQ counts to, stays there.
         if let expiration = UInt32(exactly: left) { properties.expiration = String(expiration) }
-        var table = headers.amqpTable
-        table[WireHeaders.remaining] = .int64(left)
-        table[WireHeaders.deadline] = .int64(Int64(Date().timeIntervalSince1970 * 1000) + left)
-        properties.headers = table
+        properties.headers = headers.amqpTable.setting(
+            WireHeaders.remaining, .int64(left),
+            WireHeaders.deadline, .int64(Int64(Date().timeIntervalSince1970 * 1000) + left))
         do {
             try await link.calling.publish(
                 AMQPMessage(bytes.buffer, properties: properties), routingKey: address, mandatory: true,

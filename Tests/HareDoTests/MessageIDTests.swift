@@ -16,29 +16,30 @@ struct MessageIDTests {
         var ids = MessageIDs()
         let call = ids.next(.call)
         let send = ids.next(.send)
-        #expect(call != send)
-        #expect(ids.kind(of: call.rawValue) == .call)
-        #expect(ids.kind(of: send.rawValue) == .send)
+        #expect(call.id != send.id)
+        #expect(ids.origin(of: call.id.rawValue)?.kind == .call)
+        #expect(ids.origin(of: send.id.rawValue)?.kind == .send)
+        #expect(ids.origin(of: call.id.rawValue)?.number == call.number)
     }
 
     @Test func `ids of others, changed ones and ones not made yet are not ours`() {
         var ids = MessageIDs(key: (1, 2))
         var others = MessageIDs(key: (1, 3))
-        let id = ids.next(.call).rawValue
-        #expect(ids.kind(of: others.next(.call).rawValue) == nil)
-        #expect(ids.kind(of: "s" + id.dropFirst()) == nil)
+        let id = ids.next(.call).id.rawValue
+        #expect(ids.origin(of: others.next(.call).id.rawValue) == nil)
+        #expect(ids.origin(of: "s" + id.dropFirst()) == nil)
         for text in [
             "", "c", "hello", String(repeating: "c", count: 33), id + "0", String(id.dropLast()), id.uppercased(),
         ] {
-            #expect(ids.kind(of: text) == nil, "\(text)")
+            #expect(ids.origin(of: text) == nil, "\(text)")
         }
         var ahead = ids
-        #expect(ids.kind(of: ahead.next(.call).rawValue) == nil)
+        #expect(ids.origin(of: ahead.next(.call).id.rawValue) == nil)
     }
 
     @Test func `a counter does not tell the next id`() {
         var ids = MessageIDs()
-        let hashes = (0..<1000).map { _ in ids.next(.call).rawValue.suffix(16) }
+        let hashes = (0..<1000).map { _ in ids.next(.call).id.rawValue.suffix(16) }
         #expect(Set(hashes).count == 1000)
     }
 }

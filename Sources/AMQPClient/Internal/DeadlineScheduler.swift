@@ -17,7 +17,7 @@ extension Duration {
 ///
 /// SwiftNIO's cancellation of a scheduled task is linear in the number scheduled; here there is at most one.
 package final class DeadlineScheduler: Sendable {
-    package struct Token: Sendable { fileprivate let id: UInt64 }
+    package typealias Token = DeadlineQueue<@Sendable () -> Void>.Token
 
     private struct State {
         var queue = DeadlineQueue<@Sendable () -> Void>()
@@ -32,7 +32,7 @@ package final class DeadlineScheduler: Sendable {
     /// Runs `action` on the event loop when `deadline` has passed, unless the token is cancelled before.
     package func schedule(at deadline: NIODeadline, _ action: @escaping @Sendable () -> Void) -> Token {
         self.state.withLockedValue { state in
-            let id = state.queue.insert(action, at: deadline)
+            let token = state.queue.insert(action, at: deadline)
             if let tick = state.tick {
                 if deadline < tick.deadline {
                     tick.scheduled.cancel()
@@ -41,7 +41,7 @@ package final class DeadlineScheduler: Sendable {
             } else {
                 self.arm(&state, at: deadline)
             }
-            return Token(id: id)
+            return token
         }
     }
 
@@ -51,7 +51,7 @@ package final class DeadlineScheduler: Sendable {
 
     package func cancel(_ token: Token) {
         // The closure goes out of scope outside the lock: it may hold the last reference to something that schedules.
-        let action = self.state.withLockedValue { $0.queue.remove(token.id) }
+        let action = self.state.withLockedValue { $0.queue.remove(token) }
         _ = action
     }
 
@@ -61,7 +61,7 @@ package final class DeadlineScheduler: Sendable {
             let old = state
             state.tick?.scheduled.cancel()
             state.tick = nil
-            state.queue = DeadlineQueue()
+            state.queue.removeAll()
             return old
         }
         _ = old

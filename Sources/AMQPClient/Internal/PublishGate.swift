@@ -29,15 +29,26 @@ final class PublishGate: Sendable {
         case refused(AMQPError)
     }
 
-    private struct ChannelState: Sendable {
-        var number: UInt16
+    /// What the gate knows of one channel.
+    ///
+    /// Unchecked, because it is reached through `State` only, and that only under the lock. A class, because every
+    /// message and acknowledgement passes here: found once and changed in place it costs no copy.
+    private final class ChannelState: @unchecked Sendable {
+        let id: UInt64
+        let number: UInt16
         /// Tells deliveries of this channel from those of one that had its number before.
-        var epoch: UInt64
+        let epoch: UInt64
         var failure: AMQPError?
         /// The broker asked for a pause with `channel.flow`.
         var isPaused = false
         var confirms: ConfirmTracker<PublishWaiter>?
         var deliveries = DeliveryTracker()
+
+        init(id: UInt64, number: UInt16, epoch: UInt64) {
+            self.id = id
+            self.number = number
+            self.epoch = epoch
+        }
     }
     private struct Suspended: Sendable {
         var id: UInt64
@@ -58,12 +69,31 @@ final class PublishGate: Sendable {
         /// Bytes handed to the transport and not yet taken by the system.
         var inFlight = 0
         var blocked: String?
-        var channels: [UInt64: ChannelState] = [:]
+        private(set) var channels: [UInt64: ChannelState] = [:]
+        /// Most often it is the channel of the time before.
+        private var lastChannel: ChannelState?
         var lastEpoch: UInt64 = 0
         var suspended: Deque<Suspended> = []
         var lastSuspended: UInt64 = 0
 
         var waiting: Int { self.output.byteCount + self.inFlight }
+
+        mutating func channel(_ id: UInt64) -> ChannelState? {
+            if let lastChannel, lastChannel.id == id { return lastChannel }
+            guard let channel = self.channels[id] else { return nil }
+            self.lastChannel = channel
+            return channel
+        }
+
+        mutating func add(_ channel: ChannelState) {
+            self.channels[channel.id] = channel
+            self.lastChannel = nil
+        }
+
+        mutating func removeChannel(_ id: UInt64) {
+            self.channels[id] = nil
+            self.lastChannel = nil
+        }
     }
 
     private let eventLoop: any EventLoop
@@ -80,16 +110,16 @@ final class PublishGate: Sendable {
     /// Appends the message if there is room and nobody waits before it.
     func publish(_ publish: Publish) -> Verdict {
         let (verdict, wake) = self.state.withLockedValue { state -> (Verdict, Bool) in
-            if state.suspended.isEmpty, state.blocked == nil, state.waiting < self.highWaterMark,
-                state.channels[publish.channel]?.isPaused != true
-            {
-                switch Self.append(publish, &state) {
-                case .success: return (.accepted, Self.needsWake(&state))
-                case .failure(let error): return (.refused(error), false)
-                }
+            do throws(AMQPError) {
+                let channel = try Self.openChannel(publish.channel, &state)
+                guard state.suspended.isEmpty, state.blocked == nil, state.waiting < self.highWaterMark,
+                    !channel.isPaused
+                else { return (.full, false) }
+                try Self.append(publish, channel, &state)
+                return (.accepted, Self.needsWake(&state))
+            } catch {
+                return (.refused(error), false)
             }
-            if let error = Self.failure(of: publish.channel, state) { return (.refused(error), false) }
-            return (.full, false)
         }
         if wake { self.wake() }
         return verdict
@@ -103,7 +133,9 @@ final class PublishGate: Sendable {
         let (id, outcome) = self.state.withLockedValue { state -> (UInt64, Outcome) in
             state.lastSuspended += 1
             // So may the end of the channel, and nobody would come to tell this one.
-            if let error = Self.failure(of: publish.channel, state) {
+            do throws(AMQPError) {
+                _ = try Self.openChannel(publish.channel, &state)
+            } catch {
                 return (state.lastSuspended, Outcome(resolved: [(waiter, .failure(error))]))
             }
             state.suspended.append(Suspended(id: state.lastSuspended, publish: publish, waiter: waiter))
@@ -126,24 +158,25 @@ final class PublishGate: Sendable {
         }
     }
 
-    private static func failure(of channel: UInt64, _ state: State) -> AMQPError? {
-        if let failure = state.failure { return failure }
-        guard let channel = state.channels[channel] else { return AMQPError(.channelClosed, "the channel is closed") }
-        return channel.failure
+    /// - Throws: why nothing can be published on the channel.
+    private static func openChannel(_ id: UInt64, _ state: inout State) throws(AMQPError) -> ChannelState {
+        if let failure = state.failure { throw failure }
+        guard let channel = state.channel(id) else { throw AMQPError(.channelClosed, "the channel is closed") }
+        if let failure = channel.failure { throw failure }
+        return channel
     }
 
-    private static func append(_ publish: Publish, _ state: inout State) -> Result<Void, AMQPError> {
-        if let error = self.failure(of: publish.channel, state) { return .failure(error) }
-        guard let number = state.channels[publish.channel]?.number else { return .success(()) }
+    private static func append(
+        _ publish: Publish, _ channel: ChannelState, _ state: inout State
+    ) throws(AMQPError) {
         do {
             try state.output.append(
-                .basicPublish(publish.method), properties: publish.properties, body: publish.body, channel: number)
+                publish.method, properties: publish.properties, body: publish.body, channel: channel.number)
         } catch {
-            return .failure(AMQPError(encoding: error))
+            throw AMQPError(encoding: error)
         }
-        state.channels[publish.channel]?.confirms?.published(
+        channel.confirms?.published(
             publish.confirm, messageID: publish.method.mandatory ? publish.properties.messageID : nil)
-        return .success(())
     }
 
     // MARK: - Methods and acknowledgements: these bypass the high-water mark
@@ -173,11 +206,11 @@ final class PublishGate: Sendable {
     /// published before its answer is here.
     func selectConfirms(channel id: UInt64) {
         let wake = self.state.withLockedValue { state in
-            guard state.transport != nil, !state.isClosing, let number = state.channels[id]?.number,
-                (try? state.output.append(.confirmSelect(.init()), channel: number)) != nil
+            guard state.transport != nil, !state.isClosing, let channel = state.channel(id),
+                (try? state.output.append(.confirmSelect(.init()), channel: channel.number)) != nil
             else { return false }
             // Doing it again does not make the broker count from 1 again.
-            if state.channels[id]?.confirms == nil { state.channels[id]?.confirms = ConfirmTracker() }
+            if channel.confirms == nil { channel.confirms = ConfirmTracker() }
             return Self.needsWake(&state)
         }
         if wake { self.wake() }
@@ -221,10 +254,13 @@ final class PublishGate: Sendable {
         channel id: UInt64, epoch: UInt64, tag: UInt64, multiple: Bool = false, _ settlement: Settlement
     ) throws(AMQPError) {
         let result = self.state.withLockedValue { state -> Result<Bool, AMQPError> in
-            if let error = Self.failure(of: id, state) { return .failure(error) }
-            guard let channel = state.channels[id], channel.epoch == epoch,
-                state.channels[id]?.deliveries.settle(tag, multiple: multiple) == true
-            else {
+            let channel: ChannelState
+            do throws(AMQPError) {
+                channel = try Self.openChannel(id, &state)
+            } catch {
+                return .failure(error)
+            }
+            guard channel.epoch == epoch, channel.deliveries.settle(tag, multiple: multiple) else {
                 return .failure(
                     AMQPError(
                         .alreadySettled,
@@ -246,17 +282,17 @@ final class PublishGate: Sendable {
 
     /// A delivery arrived that has to be acknowledged.
     func delivered(_ tag: UInt64, channel id: UInt64) {
-        self.state.withLockedValue { $0.channels[id]?.deliveries.delivered(tag) }
+        self.state.withLockedValue { $0.channel(id)?.deliveries.delivered(tag) }
     }
 
     /// Which life of the channel a delivery of now belongs to.
     func epoch(channel id: UInt64) -> UInt64 {
-        self.state.withLockedValue { $0.channels[id]?.epoch ?? 0 }
+        self.state.withLockedValue { $0.channel(id)?.epoch ?? 0 }
     }
 
     /// How many deliveries of a channel wait for their acknowledgement.
     func unsettled(channel id: UInt64) -> Int {
-        self.state.withLockedValue { $0.channels[id]?.deliveries.count ?? 0 }
+        self.state.withLockedValue { $0.channel(id)?.deliveries.count ?? 0 }
     }
 
     /// How many publishers wait for room.
@@ -305,10 +341,10 @@ final class PublishGate: Sendable {
             state.isClosing = false
             state.blocked = nil
             var unconfirmed: [PublishWaiter] = []
-            for id in state.channels.keys {
-                unconfirmed += state.channels[id]?.confirms?.failAll() ?? []
-                state.channels[id]?.failure = error
-                state.channels[id]?.deliveries.removeAll()
+            for channel in state.channels.values {
+                unconfirmed += channel.confirms?.failAll() ?? []
+                channel.failure = error
+                channel.deliveries.removeAll()
             }
             let suspended = state.suspended
             state.suspended.removeAll()
@@ -333,7 +369,7 @@ final class PublishGate: Sendable {
     func openChannel(_ id: UInt64, number: UInt16) -> UInt64 {
         self.state.withLockedValue { state in
             state.lastEpoch += 1
-            state.channels[id] = ChannelState(number: number, epoch: state.lastEpoch)
+            state.add(ChannelState(id: id, number: number, epoch: state.lastEpoch))
             return state.lastEpoch
         }
     }
@@ -343,16 +379,14 @@ final class PublishGate: Sendable {
     func closeChannel(_ id: UInt64, _ error: AMQPError, farewell: AMQPMethod?) {
         let (suspended, unconfirmed, wake) = self.state.withLockedValue {
             state -> (Deque<Suspended>, [PublishWaiter], Bool) in
-            guard let number = state.channels[id]?.number, state.channels[id]?.failure == nil else {
-                return ([], [], false)
-            }
-            state.channels[id]?.failure = error
-            state.channels[id]?.deliveries.removeAll()
-            let unconfirmed = state.channels[id]?.confirms?.failAll() ?? []
+            guard let channel = state.channel(id), channel.failure == nil else { return ([], [], false) }
+            channel.failure = error
+            channel.deliveries.removeAll()
+            let unconfirmed = channel.confirms?.failAll() ?? []
             let suspended = state.suspended.filter { $0.publish.channel == id }
             state.suspended.removeAll { $0.publish.channel == id }
             guard let farewell, state.transport != nil, !state.isClosing,
-                (try? state.output.append(farewell, channel: number)) != nil
+                (try? state.output.append(farewell, channel: channel.number)) != nil
             else { return (suspended, unconfirmed, false) }
             return (suspended, unconfirmed, Self.needsWake(&state))
         }
@@ -362,13 +396,13 @@ final class PublishGate: Sendable {
     }
 
     func forgetChannel(_ id: UInt64) {
-        self.state.withLockedValue { $0.channels[id] = nil }
+        self.state.withLockedValue { $0.removeChannel(id) }
     }
 
     func pauseChannel(_ id: UInt64, _ isPaused: Bool) {
         self.finish(
             self.state.withLockedValue { state in
-                state.channels[id]?.isPaused = isPaused
+                state.channel(id)?.isPaused = isPaused
                 return self.drain(&state)
             })
     }
@@ -376,12 +410,12 @@ final class PublishGate: Sendable {
     // MARK: - Confirms
 
     func isConfirming(channel id: UInt64) -> Bool {
-        self.state.withLockedValue { $0.channels[id]?.confirms != nil }
+        self.state.withLockedValue { $0.channel(id)?.confirms != nil }
     }
 
     func confirmed(channel id: UInt64, tag: UInt64, multiple: Bool, acked: Bool) {
         let resolved = self.state.withLockedValue {
-            $0.channels[id]?.confirms?.confirmed(tag: tag, multiple: multiple, acked: acked) ?? []
+            $0.channel(id)?.confirms?.confirmed(tag: tag, multiple: multiple, acked: acked) ?? []
         }
         for (waiter, outcome) in resolved {
             switch outcome {
@@ -397,7 +431,7 @@ final class PublishGate: Sendable {
     }
 
     func returned(channel id: UInt64, messageID: String?, reply: AMQPError.Reply) {
-        self.state.withLockedValue { $0.channels[id]?.confirms?.returned(messageID: messageID, reply: reply) }
+        self.state.withLockedValue { $0.channel(id)?.confirms?.returned(messageID: messageID, reply: reply) }
     }
 
     private static func fail(_ unconfirmed: [PublishWaiter], because error: AMQPError) {
@@ -459,12 +493,19 @@ final class PublishGate: Sendable {
         var index = 0
         while index < state.suspended.count, state.blocked == nil, state.waiting < self.highWaterMark {
             let suspended = state.suspended[index]
-            if state.channels[suspended.publish.channel]?.isPaused == true {
-                index += 1
-                continue
+            let result: Result<Void, AMQPError>
+            do throws(AMQPError) {
+                let channel = try Self.openChannel(suspended.publish.channel, &state)
+                guard !channel.isPaused else {
+                    index += 1
+                    continue
+                }
+                result = .success(try Self.append(suspended.publish, channel, &state))
+            } catch {
+                result = .failure(error)
             }
             state.suspended.remove(at: index)
-            outcome.resolved.append((suspended.waiter, Self.append(suspended.publish, &state)))
+            outcome.resolved.append((suspended.waiter, result))
         }
         if !state.output.isEmpty { outcome.wake = Self.needsWake(&state) }
         return outcome

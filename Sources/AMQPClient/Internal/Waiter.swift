@@ -1,76 +1,81 @@
 // SPDX-License-Identifier: Apache-2.0
-import NIOConcurrencyHelpers
+package import Synchronization
 
 /// One suspended caller, to be resolved from anywhere, exactly once.
 ///
 /// It may be resolved before anybody waits, so it can be registered, under whatever lock, before its caller suspends:
 /// nothing can come between. The first resolution counts; later ones report that they came too late.
-package final class Waiter<Value: Sendable, Failure: Error>: Sendable {
-    private enum State {
-        case fresh
-        case waiting(UnsafeContinuation<Result<Value, Failure>, Never>)
-        case resolved(Result<Value, Failure>)
-        case done
+///
+/// One allocation and no lock, because every call and every wait for a delivery has one. Inlinable, because the modules
+/// above have result types of their own, and code that is not specialised for them looks its types up at every step.
+///
+/// Unchecked, because two variables are guarded by the order of events. `result` is written by the one who set
+/// `isClaimed`, before `phase` says `resolved`; it is read only by who saw `resolved`. `continuation` is written by the
+/// one who waits, before `phase` says `waiting`; it is read only by who saw `waiting`, which is the same who claimed.
+package final class Waiter<Value: Sendable, Failure: Error>: @unchecked Sendable {
+    @usableFromInline package enum Phase {
+        @usableFromInline package static var fresh: UInt8 { 0 }
+        @usableFromInline package static var waiting: UInt8 { 1 }
+        @usableFromInline package static var resolved: UInt8 { 2 }
     }
-    private let state = NIOLockedValueBox(State.fresh)
-    private let cancelled: Failure
+    @usableFromInline let isClaimed = Atomic(false)
+    @usableFromInline let phase = Atomic(UInt8(0))
+    @usableFromInline nonisolated(unsafe) var result: Result<Value, Failure>?
+    @usableFromInline nonisolated(unsafe) var continuation: UnsafeContinuation<Void, Never>?
+    @usableFromInline let cancelled: Failure
 
     /// - Parameter cancelled: what ``value()`` throws when the waiting task is cancelled.
-    package init(cancelled: Failure) { self.cancelled = cancelled }
+    @inlinable package init(cancelled: Failure) { self.cancelled = cancelled }
 
     /// - Returns: whether this was the first resolution.
+    @inlinable
     @discardableResult
     package func resolve(_ result: Result<Value, Failure>) -> Bool {
-        let (isFirst, continuation) = self.state.withLockedValue {
-            state -> (Bool, UnsafeContinuation<Result<Value, Failure>, Never>?) in
-            switch state {
-            case .fresh:
-                state = .resolved(result)
-                return (true, nil)
-            case .waiting(let continuation):
-                state = .done
-                return (true, continuation)
-            case .resolved, .done:
-                return (false, nil)
-            }
+        guard !self.isClaimed.exchange(true, ordering: .acquiringAndReleasing) else { return false }
+        self.result = result
+        guard self.phase.exchange(Phase.resolved, ordering: .acquiringAndReleasing) == Phase.waiting else {
+            return true
         }
-        // Unsafe in name only: a continuation leaves `waiting` once, and only to be resumed here or in `value`.
-        continuation?.resume(returning: result)
-        return isFirst
+        // Unsafe in name only: only who claimed comes here, and only if somebody waits.
+        self.continuation?.resume()
+        return true
     }
 
     /// Suspends until resolved, or until the task is cancelled. To be called once.
+    @inlinable
     package func value() async throws(Failure) -> Value {
-        let result = await withTaskCancellationHandler {
-            await self.result()
+        await withTaskCancellationHandler {
+            await self.wait()
         } onCancel: {
             self.resolve(.failure(self.cancelled))
         }
-        return try result.get()
+        return try self.outcome.get()
     }
 
     /// Suspends until resolved, whatever happens to the task: for the end of things, which has its own deadline. To be
     /// called once.
+    @inlinable
     package func uncancellableValue() async throws(Failure) -> Value {
-        try await self.result().get()
+        await self.wait()
+        return try self.outcome.get()
     }
 
-    private func result() async -> Result<Value, Failure> {
+    @inlinable var outcome: Result<Value, Failure> { self.result ?? .failure(self.cancelled) }
+
+    @inlinable
+    func wait() async {
+        guard self.phase.load(ordering: .acquiring) != Phase.resolved else { return }
         await withUnsafeContinuation { continuation in
-            let early = self.state.withLockedValue { state -> Result<Value, Failure>? in
-                switch state {
-                case .fresh:
-                    state = .waiting(continuation)
-                    return nil
-                case .resolved(let result):
-                    state = .done
-                    return result
-                case .waiting, .done:
-                    assertionFailure("a waiter has one caller")
-                    return .failure(self.cancelled)
-                }
+            guard self.phase.load(ordering: .acquiring) == Phase.fresh else {
+                continuation.resume()
+                return
             }
-            if let early { continuation.resume(returning: early) }
+            self.continuation = continuation
+            let (hasBegun, phase) = self.phase.compareExchange(
+                expected: Phase.fresh, desired: Phase.waiting, ordering: .acquiringAndReleasing)
+            guard !hasBegun else { return }
+            assert(phase == Phase.resolved, "a waiter has one caller")
+            continuation.resume()
         }
     }
 }

@@ -8,41 +8,47 @@ typealias CallWaiter = Waiter<Message?, HareDoError>
 final class CallTable: Sendable {
     private struct State: Sendable {
         var ids = MessageIDs()
-        var pending: [String: CallWaiter] = [:]
+        /// By the numbers of their ids.
+        var pending: [UInt64: CallWaiter] = [:]
         /// Why there can be no calls any more.
         var failure: HareDoError?
     }
     private let state = NIOLockedValueBox(State())
 
     func nextID(_ kind: MessageIDs.Kind) -> MessageID {
-        self.state.withLockedValue { $0.ids.next(kind) }
+        self.state.withLockedValue { $0.ids.next(kind).id }
     }
 
     /// What made an id, or `nil` if it was not this peer.
     func kind(of id: String) -> MessageIDs.Kind? {
-        self.state.withLockedValue { $0.ids }.kind(of: id)
+        self.state.withLockedValue { $0.ids }.origin(of: id)?.kind
     }
 
     /// Makes an id for a call, and registers who waits for it.
-    func begin(_ waiter: CallWaiter) throws(HareDoError) -> MessageID {
-        let result = self.state.withLockedValue { state -> Result<MessageID, HareDoError> in
+    ///
+    /// - Returns: the id, and the number to ``end(_:)`` the call with.
+    func begin(_ waiter: CallWaiter) throws(HareDoError) -> (id: MessageID, number: UInt64) {
+        let result = self.state.withLockedValue { state -> Result<(id: MessageID, number: UInt64), HareDoError> in
             if let failure = state.failure { return .failure(failure) }
-            let id = state.ids.next(.call)
-            state.pending[id.rawValue] = waiter
-            return .success(id)
+            let next = state.ids.next(.call)
+            state.pending[next.number] = waiter
+            return .success(next)
         }
         return try result.get()
     }
 
     /// The call is over: its id is given up.
-    func end(_ id: MessageID) {
-        _ = self.state.withLockedValue { $0.pending.removeValue(forKey: id.rawValue) }
+    func end(_ number: UInt64) {
+        _ = self.state.withLockedValue { $0.pending.removeValue(forKey: number) }
     }
 
     /// - Returns: whether a call waited for it.
     func resolve(_ id: String, _ result: Result<Message?, HareDoError>) -> Bool {
-        guard let waiter = self.state.withLockedValue({ $0.pending.removeValue(forKey: id) }) else { return false }
-        return waiter.resolve(result)
+        let waiter = self.state.withLockedValue { state -> CallWaiter? in
+            guard let origin = state.ids.origin(of: id), origin.kind == .call else { return nil }
+            return state.pending.removeValue(forKey: origin.number)
+        }
+        return waiter?.resolve(result) ?? false
     }
 
     func failAll(_ error: HareDoError) {

@@ -6,7 +6,9 @@ import NIOCore
 /// What a connected peer works with: one connection and its channels.
 ///
 /// Sending, calling and receiving have a channel each, so that a refused message of one kind does not end the others.
-struct PeerLink: Sendable {
+///
+/// A class, because every call looks at it.
+final class PeerLink: Sendable {
     let connection: AMQPConnection
     let inbox: AMQPChannel
     let sending: AMQPChannel
@@ -15,6 +17,18 @@ struct PeerLink: Sendable {
     let callReplyTo: String
     /// The verified sender of what goes out.
     let user: String?
+
+    init(
+        connection: AMQPConnection, inbox: AMQPChannel, sending: AMQPChannel, calling: AMQPChannel,
+        callReplyTo: String, user: String?
+    ) {
+        self.connection = connection
+        self.inbox = inbox
+        self.sending = sending
+        self.calling = calling
+        self.callReplyTo = callReplyTo
+        self.user = user
+    }
 }
 
 /// Where a peer is between connecting and disconnecting. May be read from any thread.
@@ -56,6 +70,13 @@ final class LinkState: Sendable {
 
     /// The link, if necessary after waiting for a connection that is being made.
     func link(until deadline: NIODeadline, _ scheduler: DeadlineScheduler) async throws(HareDoError) -> PeerLink {
+        if case .connected(let link) = self.state { return link }
+        return try await self.comingLink(until: deadline, scheduler)
+    }
+
+    private func comingLink(
+        until deadline: NIODeadline, _ scheduler: DeadlineScheduler
+    ) async throws(HareDoError) -> PeerLink {
         let waiter = Waiter<PeerLink, HareDoError>(cancelled: .cancelled)
         let (state, id) = self.guarded.withLockedValue { guarded -> (State, UInt64) in
             if case .connecting = guarded.state {

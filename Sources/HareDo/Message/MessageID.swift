@@ -28,18 +28,22 @@ struct MessageIDs {
         self.hash = SipHash(key: key)
     }
 
-    mutating func next(_ kind: Kind) -> MessageID {
+    /// The next id, and its number among all ids of the peer.
+    mutating func next(_ kind: Kind) -> (id: MessageID, number: UInt64) {
         self.counter += 1
-        return self.id(kind, self.counter)
+        return (self.id(kind, self.counter), self.counter)
     }
 
-    /// What made the id, or `nil` if it was not this peer.
-    func kind(of id: String) -> Kind? {
-        let bytes = Array(id.utf8)
-        guard bytes.count == 33, let kind = Kind(rawValue: bytes[0]),
-            let counter = UInt64(String(decoding: bytes[1..<17], as: UTF8.self), radix: 16), counter <= self.counter
-        else { return nil }
-        return self.id(kind, counter).rawValue == id ? kind : nil
+    /// What made the id, and its number; `nil` if it was not this peer.
+    func origin(of id: String) -> (kind: Kind, number: UInt64)? {
+        var id = id
+        return id.withUTF8 { bytes in
+            guard bytes.count == 33, let kind = Kind(rawValue: bytes[0]), let number = Self.readHex(bytes, at: 1),
+                number <= self.counter, let hash = Self.readHex(bytes, at: 17),
+                hash == self.hash(UInt64(kind.rawValue), number)
+            else { return nil }
+            return (kind, number)
+        }
     }
 
     private func id(_ kind: Kind, _ counter: UInt64) -> MessageID {
@@ -51,6 +55,19 @@ struct MessageIDs {
                 Self.writeHex(hash, to: bytes, at: 17)
                 return 33
             })
+    }
+
+    /// Sixteen digits, as they are written below: no capital letters.
+    private static func readHex(_ bytes: UnsafeBufferPointer<UInt8>, at start: Int) -> UInt64? {
+        var value: UInt64 = 0
+        for byte in bytes[start..<start + 16] {
+            switch byte {
+            case 0x30...0x39: value = value << 4 | UInt64(byte - 0x30)
+            case 0x61...0x66: value = value << 4 | UInt64(byte - 0x57)
+            default: return nil
+            }
+        }
+        return value
     }
 
     private static func writeHex(_ value: UInt64, to bytes: UnsafeMutableBufferPointer<UInt8>, at start: Int) {

@@ -44,7 +44,14 @@ public struct Reply: Sendable, Hashable, ExpressibleByStringLiteral, Expressible
         try self.headers.check()
         // Services in other languages correlate by what the request called itself: by its message id, or else by its
         // correlation id. Some clients write an empty one where there is none.
-        let id = [request.messageID, request.correlationID].compactMap { $0 }.first { !$0.isEmpty }
+        let id =
+            if let id = request.messageID, !id.isEmpty {
+                id
+            } else if let id = request.correlationID, !id.isEmpty {
+                id
+            } else {
+                String?.none
+            }
         var properties = AMQPBasicProperties()
         properties.correlationID = id
         properties.messageID = id

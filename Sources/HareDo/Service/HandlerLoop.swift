@@ -3,34 +3,36 @@ import AMQPClient
 import Logging
 
 /// Feeds a handler with the messages of a service, several at once.
+///
+/// Each of a fixed number of workers takes the next message as soon as it has handled one. With a task for every message
+/// instead, making the tasks cost more than handling short messages.
 struct HandlerLoop: Sendable {
     let core: ServiceCore
     let concurrency: Int
     let serve: @concurrent @Sendable (Message) async throws -> Reply?
 
     func run() async {
-        var cursor = DeliveryCursor(self.core.buffer)
+        let cursor = DeliveryCursor(self.core.buffer)
         guard cursor.isValid else {
             self.core.iteratedTwice()
             return
         }
-        let permits = Permits(self.concurrency)
         await withDiscardingTaskGroup { group in
-            // The permit comes first: what is taken from the buffer has begun, and what has not may go back.
-            while (try? await permits.take()) != nil {
-                // So that draining waits for it from the moment it leaves the buffer.
-                self.core.handlerBegan()
-                guard let delivery = try? await cursor.next() else {
-                    self.core.handlerEnded()
-                    break
-                }
-                group.addTask {
-                    await self.core.handle(delivery) { await self.handle($0) }
-                    self.core.handlerEnded()
-                    permits.give()
-                }
-            }
+            for _ in 0..<self.concurrency { group.addTask { await self.work(cursor) } }
         }
+    }
+
+    private func work(_ cursor: DeliveryCursor<AMQPDelivery>) async {
+        var cursor = cursor
+        // What is taken from the buffer has begun, and what has not may go back: so that draining waits for a message
+        // from the moment it leaves the buffer, the worker counts as busy before it looks there.
+        self.core.handlerBegan()
+        while let delivery = try? await cursor.next(
+            willWait: { self.core.handlerEnded() }, willTake: { self.core.handlerBegan() })
+        {
+            await self.core.handle(delivery) { await self.handle($0) }
+        }
+        self.core.handlerEnded()
     }
 
     private func handle(_ message: Message) async {

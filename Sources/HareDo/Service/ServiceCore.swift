@@ -3,6 +3,7 @@ import AMQPClient
 import Logging
 import NIOConcurrencyHelpers
 import NIOCore
+import Synchronization
 
 /// What is behind a ``PeerService``: a consumer, its messages that wait, and the task that handles them, if one does.
 final class ServiceCore: DeliverySink {
@@ -47,10 +48,10 @@ final class ServiceCore: DeliverySink {
     /// One run of a handler: whoever ends a service from within one must not wait for it.
     final class Turn: Sendable {
         let core: ServiceCore
-        private let over = NIOLockedValueBox(false)
+        private let over = Atomic(false)
         init(_ core: ServiceCore) { self.core = core }
-        var isOver: Bool { self.over.withLockedValue { $0 } }
-        func end() { self.over.withLockedValue { $0 = true } }
+        var isOver: Bool { self.over.load(ordering: .acquiring) }
+        func end() { self.over.store(true, ordering: .releasing) }
     }
     @TaskLocal private static var currentTurn: Turn?
 

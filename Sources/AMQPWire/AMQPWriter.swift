@@ -1,10 +1,53 @@
 // SPDX-License-Identifier: Apache-2.0
 import NIOCore
 
-/// Writers of AMQP's types. What does not fit its type throws; the caller takes back what it had written by then.
-extension ByteBuffer {
+/// Writes AMQP's types into memory that belongs to a buffer. What does not fit its type throws.
+///
+/// Every write is checked against the room there is. Beyond it nothing is stored and only counted, so that whoever gave
+/// the memory learns how much is needed, makes room and writes again. To be used within the call that gave the memory.
+@safe struct AMQPWriter {
+    private let memory: UnsafeMutableRawBufferPointer
+    /// Bytes written, or needed.
+    private(set) var count = 0
+
+    init(_ memory: UnsafeMutableRawBufferPointer) { unsafe self.memory = memory }
+
+    /// Whether all that was written is in memory.
+    var hasFit: Bool { unsafe self.count <= self.memory.count }
+
+    mutating func writeInteger<T: FixedWidthInteger>(_ value: T, as type: T.Type = T.self) {
+        self.set(value, at: self.count)
+        self.count += MemoryLayout<T>.size
+    }
+
+    /// Overwrites what was written at `index`.
+    mutating func set<T: FixedWidthInteger>(_ value: T, at index: Int) {
+        guard unsafe index + MemoryLayout<T>.size <= self.memory.count else { return }
+        unsafe self.memory.storeBytes(of: value.bigEndian, toByteOffset: index, as: T.self)
+    }
+
+    mutating func writeString(_ string: String) {
+        var string = string
+        string.withUTF8 { unsafe self.write(UnsafeRawBufferPointer($0)) }
+    }
+
+    mutating func write(_ bytes: ByteBuffer) {
+        unsafe bytes.withUnsafeReadableBytes { unsafe self.write($0) }
+    }
+
+    private mutating func write(_ bytes: UnsafeRawBufferPointer) {
+        let start = self.count
+        self.count += bytes.count
+        guard self.hasFit, let source = bytes.baseAddress, let target = unsafe self.memory.baseAddress else { return }
+        unsafe (target + start).copyMemory(from: source, byteCount: bytes.count)
+    }
+
+    mutating func write(_ bytes: [UInt8]) {
+        unsafe bytes.withUnsafeBytes { unsafe self.write($0) }
+    }
+
     mutating func write(_ id: AMQPMethodID) {
-        self.writeMultipleIntegers(id.classID, id.methodID)
+        self.writeInteger(UInt32(id.classID) << 16 | UInt32(id.methodID))
     }
 
     /// Packs up to six flags, the most any method has, into one octet, least significant first (specification 4.2.5.2).
@@ -70,7 +113,7 @@ extension ByteBuffer {
         case .byteArray(let bytes):
             self.write(tag: "x")
             try self.writeSized("byte array") { buffer throws(AMQPWireError) in
-                buffer.writeBytes(bytes)
+                buffer.write(bytes)
             }
         case .table(let table):
             self.write(tag: "F")
@@ -95,14 +138,40 @@ extension ByteBuffer {
 
     /// Writes a 32-bit byte count and what `body` appends.
     private mutating func writeSized(
-        _ name: StaticString, _ body: (inout ByteBuffer) throws(AMQPWireError) -> Void
+        _ name: StaticString, _ body: (inout AMQPWriter) throws(AMQPWireError) -> Void
     ) throws(AMQPWireError) {
-        let start = self.writerIndex
+        let start = self.count
         self.writeInteger(UInt32(0))
         try body(&self)
-        guard let length = UInt32(exactly: self.writerIndex - start - 4) else {
+        guard let length = UInt32(exactly: self.count - start - 4) else {
             throw AMQPWireError(.valueTooLong, "the \(name) is larger than 4 GiB")
         }
-        self.setInteger(length, at: start)
+        self.set(length, at: start)
+    }
+}
+
+extension ByteBuffer {
+    /// Appends what `body` writes, or nothing if it throws.
+    ///
+    /// - Parameter body: is called again with more room if what there is does not suffice.
+    /// - Returns: how many bytes were written.
+    mutating func append(
+        _ body: (inout AMQPWriter) throws(AMQPWireError) -> Void
+    ) throws(AMQPWireError) -> Int {
+        while true {
+            let result = unsafe self.withUnsafeMutableWritableBytes { memory in
+                var writer = unsafe AMQPWriter(memory)
+                return Result { () throws(AMQPWireError) -> AMQPWriter in
+                    try body(&writer)
+                    return writer
+                }.map { (count: $0.count, hasFit: $0.hasFit) }
+            }
+            let (count, hasFit) = try result.get()
+            if hasFit {
+                self.moveWriterIndex(forwardBy: count)
+                return count
+            }
+            self.reserveCapacity(minimumWritableBytes: count)
+        }
     }
 }
