@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds and tests everything: the library, then the tool, on the embedded broker and on a RabbitMQ of its own.
-# It installs RabbitMQ where it is missing, starts it on loopback and always stops it. The last line, `N passed,
+# It installs RabbitMQ where it is missing, and pika and py-amqp, whose bytes are compared with ours, starts RabbitMQ on
+# loopback and always stops it. The last line, `N passed,
 # 0 failed`, comes only if all passed and every broker test ran on both brokers.
 # Variables:
 #   HAREDO_TEST_NO_RABBITMQ=1  leaves RabbitMQ out (an error where CI is set)
@@ -116,7 +117,7 @@ if [[ ${HAREDO_TEST_NO_RABBITMQ:-} == 1 ]]; then
   printf '\n!!! RabbitMQ is LEFT OUT (HAREDO_TEST_NO_RABBITMQ): broker tests run on the embedded broker only !!!\n'
 else
   unset HAREDO_TEST_NO_RABBITMQ
-  step "RabbitMQ: install" Scripts/install-packages.sh rabbitmq-server
+  step "RabbitMQ, pika and py-amqp: install" Scripts/install-packages.sh rabbitmq-server python3-pika python3-amqp
   step "RabbitMQ: start" Scripts/rabbitmq.sh start
   HAREDO_TEST_RABBITMQ=$(Scripts/rabbitmq.sh url)
   export HAREDO_TEST_RABBITMQ

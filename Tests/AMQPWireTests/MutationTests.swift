@@ -7,7 +7,7 @@ import Testing
 @Suite("Damaged streams")
 struct MutationTests {
     private static let frames: [[UInt8]] =
-        MethodSample.all.map { bytes(hex: $0.golden) }
+        MethodSample.all.map(\.wire)
         + [
             frame(8, channel: 0, []),
             frame(2, bytes(hex: "003c 0000 0000000000000002") + PropertySample.every),
