@@ -18,14 +18,13 @@ def of_our_own(root):
     script = os.path.join(root, "Scripts", "rabbitmq.sh")
     folder = tempfile.mkdtemp(prefix="haredo-compare.")
     environment = {
-        **os.environ, "HAREDO_RABBITMQ_DIR": os.path.join(folder, "rabbitmq"),
-        "HAREDO_RABBITMQ_OWNER": str(os.getpid())}
+        **os.environ, "HAREDO_RABBITMQ_DIR": folder, "HAREDO_RABBITMQ_OWNER": str(os.getpid())}
     try:
         children.run([script, "start"], 150, env=environment)
         yield children.run([script, "url"], 10, env=environment).strip()
     finally:
-        children.run([script, "stop"], 90, env=environment)
-        shutil.rmtree(folder, ignore_errors=True)
+        children.run([script, "stop"], 90, env=environment)  # the folder goes, too
+        shutil.rmtree(folder, ignore_errors=True)  # unless it was not started
 
 
 def version(url):
