@@ -33,7 +33,7 @@ def arguments():
     parser.add_argument("--pairs", type=int, metavar="N", help="how often each is run (5; with --quick 3)")
     parser.add_argument(
         "--quick", action="store_true",
-        help=f"a few minutes: a quarter of the messages, and one pair for all but {MEASURE}")
+        help=f"a few minutes: half of the messages, and one pair for all but {MEASURE}")
     parser.add_argument(
         "--against", action="append", choices=names, metavar="LIBRARY",
         help=f"only these ({', '.join(names)}); may be given several times")
@@ -82,9 +82,12 @@ def describe(options, ours, peers, url):
     for peer in peers:
         versions.update(peer.versions())
     now = datetime.datetime.now(datetime.timezone.utc)
+    command = shlex.join(["Benchmarks/compare", *sys.argv[1:]])
+    if options.broker:
+        command = command.replace(options.broker, broker.without_credentials(options.broker))
     return {
-        "date": now.strftime("%Y-%m-%d %H:%M UTC"), "command": shlex.join(["Benchmarks/compare", *sys.argv[1:]]),
-        "pairs": options.pairs, "quick": options.quick, "broker": broker.version(url), "versions": versions,
+        "date": now.strftime("%Y-%m-%d %H:%M UTC"), "command": command, "pairs": options.pairs,
+        "quick": options.quick, "broker": broker.version(url), "versions": versions,
         "cpu": first_line("/proc/cpuinfo", "model name", platform.machine()), "cores": os.cpu_count(),
         "os": first_line("/etc/os-release", "PRETTY_NAME", platform.system()), "kernel": platform.release(),
         "load": f"{os.getloadavg()[0]:.1f}",

@@ -27,14 +27,23 @@ def of_our_own(root):
         shutil.rmtree(folder, ignore_errors=True)  # unless it was not started
 
 
+def without_credentials(url):
+    """For what is written down."""
+    parts = urllib.parse.urlsplit(url)
+    return urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
 def version(url):
     """What the broker says of itself in `connection.start`."""
     parts = urllib.parse.urlsplit(url)
-    with socket.create_connection((parts.hostname or "localhost", parts.port or 5672), timeout=10) as connection:
-        connection.sendall(b"AMQP\0\0\x09\x01")
-        with connection.makefile("rb") as stream:
+    address = (parts.hostname or "localhost", parts.port or 5672)
+    try:
+        with socket.create_connection(address, timeout=10) as connection, connection.makefile("rb") as stream:
+            connection.sendall(b"AMQP\0\0\x09\x01")
             header = stream.read(7)
             start = stream.read(struct.unpack(">L", header[3:7])[0]) if len(header) == 7 else b""
+    except OSError as error:
+        raise children.Failure(f"the broker at {address[0]}:{address[1]}: {error}") from None
     properties = {name: entry(start, name) for name in ("product", "version")}
     if None in properties.values():
         raise children.Failure("the broker does not say what it is")

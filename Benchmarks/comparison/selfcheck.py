@@ -116,6 +116,10 @@ class Broker(unittest.TestCase):
         self.assertEqual(broker.entry(table, "product"), "RabbitMQ")
         self.assertIsNone(broker.entry(table, "copyright"))
 
+    def test_no_password_is_written_down(self):
+        self.assertEqual(broker.without_credentials("amqp://me:secr@t@host:1/v"), "amqp://host:1/v")
+        self.assertEqual(broker.without_credentials("amqp://host"), "amqp://host")
+
 
 def main():
     suite = unittest.defaultTestLoader.loadTestsFromModule(__import__(__name__))

@@ -40,7 +40,7 @@ class Workload:
 
     def count(self, library: str, is_quick: bool) -> int:
         count = self.counts.get(library, self.counts[MEASURE])
-        return count // 4 if is_quick else count
+        return count // 2 if is_quick else count
 
     def arguments(self, count: int) -> List[str]:
         arguments = [self.operation, "--count", str(count), "--size", str(self.size)]
