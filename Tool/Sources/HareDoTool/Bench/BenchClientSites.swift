@@ -5,7 +5,7 @@ import HareDo
 /// Publishes to nobody.
 struct BenchPublishSite: BenchSite {
     /// The default exchange knows queues only, and nobody makes one of this name.
-    private static let nowhere = "haredo.bench.nowhere"
+    static let nowhere = "haredo.bench.nowhere"
     private let connection: AMQPConnection
     private let channels: [AMQPChannel]
     private let message: AMQPMessage
@@ -109,7 +109,8 @@ struct BenchConsumeSite: BenchSite {
         guard done == count else { throw CancellationError() }
         // A channel's methods are processed in order: with the answer to this one the broker has taken the last ack.
         try await consumer.cancel()
-        try await channel.deleteQueue(queue)
+        let left = try await channel.deleteQueue(queue)
+        guard left == 0 else { throw ToolFailure("\(left) messages too many were in the queue") }
         return latencies
     }
 

@@ -117,13 +117,14 @@ struct BenchSendSite: BenchSite {
 struct BenchCallSite: BenchSite {
     private static let timeout = Duration.seconds(20)
     private let pair: BenchPair
+    private let service: PeerService
     private let data: Bytes
 
     /// - Parameter tasks: how many calls will be under way at once.
     init(_ url: String, tasks: Int, size: Int, execution: HandlerExecution, _ logger: Logger) async throws {
         self.pair = try await BenchPair(url, logger)
         self.data = Bytes(repeatElement(0x78, count: size))
-        _ = try await self.pair.service(logger) { peer, queue in
+        self.service = try await self.pair.service(logger) { peer, queue in
             try await peer.listen(on: queue, concurrency: tasks, execution: execution) { Reply($0.data) }
         }
     }
@@ -139,9 +140,15 @@ struct BenchCallSite: BenchSite {
         var latencies = Latencies()
         for _ in 0..<count {
             let start = Moment.now
-            guard let reply = try await peer.call(queue, data: data, timeout: Self.timeout) else {
-                throw ToolFailure("a call got no reply within \(Self.timeout)", .timedOut)
+            let reply: Message?
+            do throws(HareDoError) {
+                reply = try await peer.call(queue, data: data, timeout: Self.timeout)
+            } catch {
+                // Of a service that lost its connection one would like to know why.
+                if error.code == .noSuchService { try await withDeadline(.seconds(5)) { try await self.service.run() } }
+                throw error
             }
+            guard let reply else { throw ToolFailure("a call got no reply within \(Self.timeout)", .timedOut) }
             latencies.record(since: start)
             guard reply.data == data else { throw ToolFailure("a call got a reply to something else") }
             progress.add(1)

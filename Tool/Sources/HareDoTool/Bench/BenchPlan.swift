@@ -53,7 +53,8 @@ struct BenchPlan: Sendable {
             "--count is 1 to \(Self.maximumCount), and not \(self.count)")
         try require(
             (0...MessageOptions.maximumSize).contains(self.size),
-            "--size is 0 to \(MessageOptions.maximumSize) (16 MiB, the most a message may have), and not \(self.size)")
+            "--size is 0 to \(MessageOptions.maximumSize) (16 MiB, the most a message may have), "
+                + "and not \(self.size)")
         try require(
             (1...Self.maximumConnections).contains(self.connections),
             "--connections is 1 to \(Self.maximumConnections), and not \(self.connections)")
@@ -66,8 +67,7 @@ struct BenchPlan: Sendable {
                 + "counts those of all connections together")
         try require(
             self.count >= self.concurrency,
-            "--count \(self.count) is too small for --concurrency \(self.concurrency): some tasks would have nothing to do"
-        )
+            "--count \(self.count) leaves some of the \(self.concurrency) tasks of --concurrency without a message")
         if self.operation == .consume {
             let limit = Self.maximumStored / (self.size + Self.storedOverhead)
             try require(

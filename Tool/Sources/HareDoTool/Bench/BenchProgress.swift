@@ -3,16 +3,23 @@ import Synchronization
 
 /// How far a benchmark is, for who looks on.
 final class BenchProgress: Sendable {
-    /// Nothing for so long, and it is given up.
-    private static let patience = Duration.seconds(30)
     private let done = Atomic(0)
     private let total: Int
+    private let interval: Duration
+    private let patience: Duration
 
-    init(total: Int) { self.total = total }
+    /// - Parameters:
+    ///   - interval: how often ``watch(isLive:)`` looks.
+    ///   - patience: after how long without progress it gives up.
+    init(total: Int, interval: Duration = .seconds(1), patience: Duration = .seconds(30)) {
+        self.total = total
+        self.interval = interval
+        self.patience = patience
+    }
 
     func add(_ count: Int) { self.done.add(count, ordering: .relaxed) }
 
-    /// Looks once a second, until it is cancelled.
+    /// Looks again and again, until it is cancelled.
     ///
     /// - Parameter isLive: whether to show a line on standard error.
     /// - Throws: ``ToolFailure`` if nothing goes on any more.
@@ -22,15 +29,15 @@ final class BenchProgress: Sendable {
         var before = 0
         var moved = ContinuousClock.now
         while true {
-            try await Task.sleep(for: .seconds(1))
+            try await Task.sleep(for: self.interval)
             let done = self.done.load(ordering: .relaxed)
             if isLive { try? StandardStreams.write("\r\(self.line(done, before))\u{1B}[K", to: .error) }
             if done != before {
                 before = done
                 moved = .now
-            } else if moved.duration(to: .now) > Self.patience {
+            } else if moved.duration(to: .now) > self.patience {
                 throw ToolFailure(
-                    "nothing went on for \(Self.patience): \(done) of \(self.total) messages were processed", .timedOut)
+                    "nothing went on for \(self.patience): \(done) of \(self.total) messages were processed", .timedOut)
             }
         }
     }

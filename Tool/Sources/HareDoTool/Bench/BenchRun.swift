@@ -24,7 +24,7 @@ struct BenchRun: Sendable {
         }
     }
 
-    private func makeSite(_ url: String, tasks: Int) async throws -> any BenchSite {
+    func makeSite(_ url: String, tasks: Int) async throws -> any BenchSite {
         let size = self.plan.size
         switch self.plan.operation {
         case .publish: return try await BenchPublishSite(url, tasks: tasks, size: size, self.logger)

@@ -15,6 +15,9 @@ final class BenchWindow: Sendable {
         self.limit = max((64 << 20) / (size + 1024), 64)
     }
 
+    /// Senders that wait for room.
+    var waitingCount: Int { self.state.withLock { $0.waiting.count } }
+
     /// Returns when there is room again.
     func sent(_ count: Int) async {
         let stream = self.state.withLock { state -> AsyncStream<Void>? in

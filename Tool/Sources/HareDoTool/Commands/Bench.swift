@@ -21,8 +21,9 @@ struct Bench: AsyncParsableCommand {
               rpc: calls from peer to peer. The service, on a connection of its own, replies with what it got. \
             Latency: of each call.
 
-            Before that, a tenth of the messages (at most \(BenchPlan.maximumWarmUp)) is processed unmeasured. Processor \
-            time is that of this process, both ends and the embedded broker included. HAREDO_BROKER is not looked at.
+            Before that, a tenth of the messages (at most \(BenchPlan.maximumWarmUp)) is processed unmeasured. \
+            Processor time is that of this process: of both ends, and of the embedded broker if that is used. \
+            HAREDO_BROKER is not looked at.
 
             With --from main the measured loops run on the main actor, as in a program's main(); with pool on Swift's \
             global concurrent executor; with loop on the event loop of their connection, the handlers of rpc as well.
