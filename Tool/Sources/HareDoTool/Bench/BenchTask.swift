@@ -19,8 +19,8 @@ struct BenchTask: Sendable {
 
     @MainActor
     private func runOnMainActor(_ progress: BenchProgress) async throws -> Latencies {
-        // Swift 6.3.1 drops the change to the main actor where nothing is done on it before the call, as the callee were to
-        // see to it; but that runs where it is called. What claims to be measured on the main actor has to be there.
+        // Swift 6.3.1 leaves out the change to the main actor where nothing is done on it before the call, as if the callee
+        // saw to it; but that runs where it is called. What is said to be measured on the main actor has to be there.
         MainActor.preconditionIsolated()
         return try await self.body(progress)
     }
