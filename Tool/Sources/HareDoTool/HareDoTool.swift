@@ -23,13 +23,13 @@ public struct HareDoTool: AsyncParsableCommand {
               haredo listen rpc --echo
               haredo call rpc -d jujifruit
 
-            Commands other than `broker` and `demo` use the broker given by --broker, or else by the environment variable \
+            Commands other than `broker`, `demo` and `bench` use the broker given by --broker, or else by the environment variable \
             HAREDO_BROKER, or else RabbitMQ on this machine (amqp://guest:guest@localhost:5672).
 
             Exit status: 0 done, 1 failed, 2 timed out, 64 wrong usage. Errors and logs go to standard error.
             """,
         version: "0.1.0",
-        subcommands: [Demo.self, Broker.self, Call.self, Send.self, Listen.self])
+        subcommands: [Demo.self, Broker.self, Call.self, Send.self, Listen.self, Bench.self])
 
     public init() {}
 

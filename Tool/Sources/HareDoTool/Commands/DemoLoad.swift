@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 import HareDo
-import Histogram
 
 /// One second of calls, and what came of it.
 struct DemoLoad: Sendable {
@@ -8,8 +7,8 @@ struct DemoLoad: Sendable {
     private static let length = Duration.seconds(1)
 
     var elapsed: Duration = .zero
-    /// Of the calls that were answered rightly, in microseconds.
-    var latencies = Histogram<UInt64>(numberOfSignificantValueDigits: .three)
+    /// Of the calls that were answered rightly.
+    var latencies = Latencies()
     var failures = 0
 
     /// Calls a service that adds one to the header `i`. `@concurrent`, and so are its child tasks: callers on the main
@@ -40,8 +39,7 @@ struct DemoLoad: Sendable {
             let reply = try await client.call(queue, headers: ["i": .integer(Int64(number))])
             let after = ContinuousClock.now
             if reply?.text == "\(number + 1)" {
-                // At least 1: a histogram begins there.
-                load.latencies.record(UInt64(max((after - now) / .microseconds(1), 1)))
+                load.latencies.record(nanoseconds: UInt64(max((after - now) / .nanoseconds(1), 0)))
             } else {
                 load.failures += 1
             }
@@ -59,27 +57,26 @@ struct DemoLoad: Sendable {
     // MARK: - Report
 
     func report(broker: String) -> String {
-        let count = self.latencies.totalCount
+        let count = self.latencies.count
         let seconds = self.elapsed / .seconds(1)
         let rate = seconds > 0 ? Int((Double(count) / seconds).rounded()) : 0
         var lines = [
-            "\(rate) calls/s over \(Self.rounded(seconds)) s, \(Self.inFlight) in flight, on the \(broker)\(Self.build)",
+            "\(rate) calls/s over \(seconds.rounded(to: 100)) s, \(Self.inFlight) in flight, on the \(broker)"
+                + ToolBuild.note,
             "callers and handlers ran on Swift's global concurrent executor, the connections on their event loops",
         ]
         guard count > 0 else { return lines.joined(separator: "\n") }
-        func percentile(_ percent: Double) -> UInt64 { self.latencies.valueAtPercentile(percent) }
+        let latency = self.latencies.summary
+        func text(_ microseconds: Double) -> String { "\(Int(microseconds.rounded())) µs" }
         lines.append(
-            "latency: p50 \(percentile(50)) µs, p90 \(percentile(90)) µs, p99 \(percentile(99)) µs, "
-                + "max \(self.latencies.max) µs")
+            "latency: p50 \(text(latency.p50)), p90 \(text(latency.p90)), p99 \(text(latency.p99)), "
+                + "max \(text(latency.max))")
         return (lines + self.bars()).joined(separator: "\n")
     }
 
     /// One line for each power of two between the fastest and the slowest call.
     private func bars() -> [String] {
-        var counts: [Int: UInt64] = [:]
-        for value in self.latencies.recordedValues() {
-            counts[UInt64.bitWidth - value.value.leadingZeroBitCount, default: 0] += UInt64(value.count)
-        }
+        let counts = self.latencies.countsByPower
         guard let first = counts.keys.min(), let last = counts.keys.max(), let most = counts.values.max() else {
             return []
         }
@@ -88,20 +85,10 @@ struct DemoLoad: Sendable {
             let count = counts[power] ?? 0
             let bound = "\(UInt64(1) << UInt64(power))"
             let bar = String(repeating: "#", count: Int((Double(count) / Double(most) * 40).rounded(.up)))
-            let share = Self.rounded(Double(count) / Double(self.latencies.totalCount) * 100)
+            let share = (Double(count) / Double(self.latencies.count) * 100).rounded(to: 100)
             return "  < \(String(repeating: " ", count: width - bound.count))\(bound) µs  "
                 + bar.padded(to: 40) + "  \(share) %"
         }
-    }
-
-    private static func rounded(_ number: Double) -> String { "\((number * 100).rounded() / 100)" }
-
-    private static var build: String {
-        #if DEBUG
-            " (debug build)"
-        #else
-            ""
-        #endif
     }
 }
 

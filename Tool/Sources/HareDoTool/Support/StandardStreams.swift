@@ -24,6 +24,9 @@ enum StandardStreams {
         }
     }
 
+    /// Whether somebody looks at it as it is written.
+    static func isTerminal(_ stream: Stream) -> Bool { isatty(stream.rawValue) == 1 }
+
     static func print(_ line: String) throws(ToolFailure) { try Self.write(line + "\n", to: .output) }
 
     /// Tells the user of something that is not the command's result.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import AMQPBroker
+import AMQPClient
 import HareDo
 
 /// What ends a command: a line for standard error and the exit status.
@@ -21,6 +22,7 @@ struct ToolFailure: Error, Hashable {
         switch error {
         case let failure as ToolFailure: self = failure
         case let error as HareDoError: self.init(error.message, error.code == .timedOut ? .timedOut : .failed)
+        case let error as AMQPError: self.init(error.message, error.code == .timedOut ? .timedOut : .failed)
         case let error as AMQPBrokerError: self.init(error.message)
         case is CancellationError: self.init("cancelled")
         default: return nil

@@ -14,7 +14,11 @@ extension ToolTests {
             (["listen", "q", "--echo", "--reply", "x"], "only one"), (["listen", "q", "--as", "round"], "exclusive"),
             (["listen", "q", "--concurrency", "0"], "concurrency"), (["listen", "q", "--exec", ""], "command"),
             (["broker", "--listen", "5672"], "HOST:PORT"), (["broker", "--listen", "::1:5"], "brackets"),
-            (["demo", "now"], "now"),
+            (["demo", "now"], "now"), (["bench"], "operation"),
+            (["bench", "run"], "'publish', 'consume', 'send' or 'rpc'"),
+            (["bench", "rpc", "--from", "moon"], "'main', 'pool' or 'loop'"),
+            (["bench", "rpc", "--count", "0"], "--count"),
+            (["bench", "publish", "--size", "16777217"], "16 MiB"),
         ])
     func usage(arguments: [String], mentions: String) async throws {
         let result = try await haredo(arguments)
@@ -25,7 +29,7 @@ extension ToolTests {
         #expect(result.error.contains("Usage: haredo"))
     }
 
-    @Test("Every command explains itself", arguments: ["demo", "broker", "call", "send", "listen"])
+    @Test("Every command explains itself", arguments: ["demo", "broker", "call", "send", "listen", "bench"])
     func help(command: String) async throws {
         let result = try await haredo(command, "--help")
         #expect(result.status == 0)
@@ -45,7 +49,7 @@ extension ToolTests {
     func wholeHelp() async throws {
         let result = try await haredo("--help")
         #expect(result.status == 0)
-        for command in ["demo", "broker", "call", "send", "listen", "HAREDO_BROKER", "Exit status"] {
+        for command in ["demo", "broker", "call", "send", "listen", "bench", "HAREDO_BROKER", "Exit status"] {
             #expect(result.text.contains(command))
         }
         #expect(try await haredo().text == result.text)
@@ -72,7 +76,8 @@ extension ToolTests {
     }
 }
 
-private let isLinux: Bool = {
+/// Whether there is what Linux has and other systems have not.
+let isLinux: Bool = {
     #if os(Linux)
         true
     #else
