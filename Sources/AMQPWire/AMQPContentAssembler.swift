@@ -24,17 +24,18 @@ public struct AMQPContentAssembler: Sendable {
         case incomplete
     }
 
-    private enum State: Sendable {
-        case idle
-        case header(AMQPMethod)
-        case body(Content, missing: UInt64)
-    }
-
     /// The largest body accepted, in bytes. Checked against the header, before anything is reserved.
     ///
     /// Values above 2 GiB mean 2 GiB, the largest body that a `ByteBuffer` is sure to hold.
     public var maximumBodySize: UInt64
-    private var state = State.idle
+    /// What was announced, until all of it is here.
+    ///
+    /// Variables of their own and not the cases of an enumeration: changed in place, nothing is copied.
+    private var method: AMQPMethod?
+    private var header: AMQPContentHeader?
+    private var body = ByteBuffer()
+    /// Bytes of the body that have not come yet.
+    private var missing: UInt64 = 0
 
     /// - Parameter maximumBodySize: in bytes.
     public init(maximumBodySize: UInt64) {
@@ -42,71 +43,67 @@ public struct AMQPContentAssembler: Sendable {
     }
 
     /// Whether a content has begun and not ended.
-    public var isAssembling: Bool {
-        if case .idle = self.state { false } else { true }
-    }
+    public var isAssembling: Bool { self.method != nil }
 
     /// - Throws: ``AMQPWireError``: a frame that may not follow, or a body that is too large. The connection has to
     ///   end.
-    public mutating func received(_ method: AMQPMethod) throws(AMQPWireError) -> Outcome {
-        guard case .idle = self.state else {
+    public mutating func received(_ method: consuming AMQPMethod) throws(AMQPWireError) -> Outcome {
+        guard self.method == nil else {
             throw AMQPWireError(
                 .unexpectedFrame, "\(method.id) inside the content of another method", method: method.id)
         }
         guard method.hasContent else { return .method(method) }
-        self.state = .header(method)
+        self.method = method
         return .incomplete
     }
 
     /// - Throws: as ``received(_:)-(AMQPMethod)``.
-    public mutating func received(_ header: AMQPContentHeader) throws(AMQPWireError) -> Outcome {
-        guard case .header(let method) = self.state else {
+    public mutating func received(_ header: consuming AMQPContentHeader) throws(AMQPWireError) -> Outcome {
+        guard let id = self.method?.id, self.header == nil else {
             throw AMQPWireError(.unexpectedFrame, "a content header that no method announced")
         }
-        guard header.classID == method.id.classID else {
+        guard header.classID == id.classID else {
             throw AMQPWireError(
-                .unexpectedFrame, "a content header of class \(header.classID) after \(method.id)", method: method.id)
+                .unexpectedFrame, "a content header of class \(header.classID) after \(id)", method: id)
         }
         let maximum = min(self.maximumBodySize, UInt64(Int32.max))
         guard header.bodySize <= maximum else {
             throw AMQPWireError(
-                .bodyTooLarge, "a body of \(header.bodySize) bytes, and at most \(maximum) are accepted",
-                method: method.id)
+                .bodyTooLarge, "a body of \(header.bodySize) bytes, and at most \(maximum) are accepted", method: id)
         }
-        let content = Content(method: method, header: header, body: ByteBuffer())
-        guard header.bodySize > 0 else {
-            self.state = .idle
-            return .content(content)
-        }
-        self.state = .body(content, missing: header.bodySize)
-        return .incomplete
+        self.missing = header.bodySize
+        self.header = header
+        return self.outcome()
     }
 
     /// - Throws: as ``received(_:)-(AMQPMethod)``.
-    public mutating func received(body fragment: ByteBuffer) throws(AMQPWireError) -> Outcome {
-        guard case .body(var content, let missing) = self.state else {
+    public mutating func received(body fragment: consuming ByteBuffer) throws(AMQPWireError) -> Outcome {
+        guard self.header != nil else {
             // Some peers send an empty body frame for an empty body.
-            if case .idle = self.state, fragment.readableBytes == 0 { return .incomplete }
+            if self.method == nil, fragment.readableBytes == 0 { return .incomplete }
             throw AMQPWireError(.unexpectedFrame, "a body frame that no content header announced")
         }
         let size = UInt64(fragment.readableBytes)
-        guard size <= missing else {
+        guard size <= self.missing else {
             throw AMQPWireError(
-                .malformedFrame, "a body is \(size - missing) bytes longer than its header says",
-                method: content.method.id)
+                .malformedFrame, "a body is \(size - self.missing) bytes longer than its header says",
+                method: self.method?.id)
         }
-        // Leaving the old body in `state` would make the append below copy it.
-        self.state = .idle
-        if content.body.readableBytes == 0, size == missing {
-            content.body = fragment
+        if self.body.readableBytes == 0, size == self.missing {
+            self.body = fragment
         } else {
             // Grows with what arrived, not with what was announced: an announcement costs its sender nothing.
-            content.body.writeImmutableBuffer(fragment)
+            self.body.writeImmutableBuffer(fragment)
         }
-        guard size == missing else {
-            self.state = .body(content, missing: missing - size)
+        self.missing -= size
+        return self.outcome()
+    }
+
+    private mutating func outcome() -> Outcome {
+        guard self.missing == 0, let method = self.method.take(), let header = self.header.take() else {
             return .incomplete
         }
-        return .content(content)
+        defer { self.body = ByteBuffer() }
+        return .content(Content(method: method, header: header, body: self.body))
     }
 }
