@@ -75,9 +75,19 @@ final class Child: Sendable {
         try body()
     }
 
-    func send(_ signal: Int32) {
+    var processID: Int32 { self.process.processIdentifier }
+
+    /// Asks it to end.
+    func terminate() {
         guard self.process.isRunning else { return }
-        kill(self.process.processIdentifier, signal)
+        Foundation.kill(self.processID, SIGTERM)
+    }
+
+    /// Ends it at once, and what it started with it: Foundation takes a process for running as long as a child of its
+    /// does, and gives each a process group.
+    func kill() {
+        guard self.process.isRunning else { return }
+        Foundation.kill(-self.processID, SIGKILL)
     }
 
     /// Waits for the end. Cancelling does not end the wait: it is for those who have killed it, or will.

@@ -11,6 +11,8 @@ final class ForeignPeer {
     private let child: Child
     private var lines: AsyncStream<String>.Iterator
 
+    var processID: Int32 { self.child.processID }
+
     struct Failure: Error, CustomStringConvertible {
         var description: String
     }
@@ -91,14 +93,14 @@ final class ForeignPeer {
 
     /// Asks it to end, and waits until it has: in order, or the test fails.
     func stop() async throws {
-        self.child.send(SIGTERM)
+        self.child.terminate()
         let rest = try await self.finish()
         #expect(rest == [], "\(self.program)")
     }
 
     /// Ends it at once, as a crash would.
     func kill() async {
-        self.child.send(SIGKILL)
+        self.child.kill()
         _ = await self.child.end()
     }
 
@@ -113,7 +115,7 @@ final class ForeignPeer {
         let child = self.child
         let watchdog = Task {
             try await Task.sleep(for: limit)
-            child.send(SIGKILL)
+            child.kill()
             return true
         }
         do {

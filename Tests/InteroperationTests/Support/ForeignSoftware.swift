@@ -39,7 +39,7 @@ enum ForeignSoftware {
         guard let child = try? Child(executable, arguments, environment: [:], input: nil) else { return false }
         let watchdog = Task {
             try await Task.sleep(for: .seconds(20))
-            child.send(SIGKILL)
+            child.kill()
         }
         defer { watchdog.cancel() }
         return await child.end() == 0
