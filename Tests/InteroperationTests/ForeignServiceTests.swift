@@ -40,6 +40,13 @@ struct ForeignServiceTests {
             try await ForeignPeer.run("answers.py", [address], url) { service in
                 try await service.expect("ready")
                 try await withPeer(url) { peer in
+                    // Requests are as the contract says, from outside.
+                    let call = try await peer.call(address, data: "report")?.text
+                    #expect(
+                        call
+                            == "direct same expires 1 guest text/plain ['haredo-deadline-ms', 'haredo-remaining-ms']")
+                    let sent = try await peer.receive(id: try await peer.send(address, data: "report"))?.text
+                    #expect(sent == "\(peer.address) same None 2 guest text/plain []")
                     // As tutorials teach it, and as the gem did it.
                     for names in ["correlation", "both"] {
                         let reply = try await peer.call(address, data: names)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A service that names its replies as the request's body says."""
+"""A service that names its replies as the request's body says, or tells what it sees of the request."""
 import os
 import signal
 import sys
@@ -15,7 +15,15 @@ def serve(channel, method, request, body):
         "message": {"message_id": request.message_id},
         "both": {"correlation_id": request.message_id, "message_id": request.message_id},
         "neither": {},
+        "report": {"correlation_id": request.correlation_id},
     }[body.decode()]
+    if body == b"report":
+        body = " ".join([
+            "direct" if request.reply_to.startswith("amq.rabbitmq.reply-to.") else request.reply_to,
+            "same" if request.message_id == request.correlation_id else "different",
+            "expires" if request.expiration and 0 < int(request.expiration) <= 10_000 else f"{request.expiration}",
+            f"{request.delivery_mode} {request.user_id} {request.content_type} {sorted(request.headers or {})}",
+        ])
     channel.basic_publish("", request.reply_to, body, pika.BasicProperties(**names))
     channel.basic_ack(method.delivery_tag)
 
