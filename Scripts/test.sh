@@ -110,6 +110,17 @@ test_package() { # test_package TITLE SWIFT-ARGUMENT...
   passed=$((passed + ran - left_out)) skipped=$((skipped + left_out))
 }
 
+title='Clients in other languages'
+if [[ ${HAREDO_TEST_NO_FOREIGN:-} == 1 ]]; then
+  if [[ -n ${CI:-} ]]; then
+    echo "HAREDO_TEST_NO_FOREIGN is set, but CI does not leave clients in other languages out" >&2
+    exit 1
+  fi
+  printf '\n!!! Clients in other languages are not installed (HAREDO_TEST_NO_FOREIGN) !!!\n'
+else
+  step "Clients in other languages: install" Scripts/install-packages.sh python3-pika ruby-bunny amqp-tools
+fi
+
 title='RabbitMQ'
 if [[ ${HAREDO_TEST_NO_RABBITMQ:-} == 1 ]]; then
   if [[ -n ${CI:-} ]]; then
@@ -123,17 +134,6 @@ else
   step "RabbitMQ: start" Scripts/rabbitmq.sh start
   HAREDO_TEST_RABBITMQ=$(Scripts/rabbitmq.sh url)
   export HAREDO_TEST_RABBITMQ
-fi
-
-title='Clients in other languages'
-if [[ ${HAREDO_TEST_NO_FOREIGN:-} == 1 ]]; then
-  if [[ -n ${CI:-} ]]; then
-    echo "HAREDO_TEST_NO_FOREIGN is set, but CI does not leave clients in other languages out" >&2
-    exit 1
-  fi
-  printf '\n!!! Clients in other languages are not installed (HAREDO_TEST_NO_FOREIGN) !!!\n'
-else
-  step "Clients in other languages: install" Scripts/install-packages.sh python3-pika ruby-bunny amqp-tools
 fi
 
 test_package "Library"
