@@ -71,14 +71,16 @@ struct CommandLineTests {
             try await withPeer(url) { peer in
                 let address = TestBroker.uniqueName("listener")
                 let messages = try await peer.listen(on: address).messages
-                let publish = ["--url", url, "-r", address, "-C", "text/plain", "-H", "größe: zwölf", "-p", "-l"]
+                let publish = [
+                    "--url", url, "-r", address, "-C", "text/plain", "-H", "größe: zwölf", "-H", "i: 12", "-p", "-l",
+                ]
                 #expect(try await ForeignPeer.run("amqp-publish", publish, url, input: "one\nzwei 🐇\n") == [])
                 var iterator = messages.makeAsyncIterator()
                 for text in ["one", "zwei 🐇"] {
                     let message = try #require(await iterator.next())
                     #expect(message.text == text + "\n")
                     #expect(message.contentType == "text/plain")
-                    #expect(message.headers["größe"] == "zwölf")
+                    #expect(message.headers == ["größe": "zwölf", "i": "12"])
                     #expect(message.replyTo == nil && message.id == nil && message.deadline == nil)
                     await expectNoReplyAddress { try await message.reply("nobody reads this") }
                 }

@@ -11,8 +11,10 @@ struct ForeignBrokerTests {
         "declared True 0 0", "missing 404", "inequivalent 406", "no exchange 404", "confirmed 5",
         "returned 312 NO_ROUTE back", "got 1 False 4 2", "got 2 False", "got 2 True", "delivered ['2', '3'] 2",
         "again 2 True", "delivered ['4', '5']", "cancelled 0 0", "unknown tag 406", "back 4 True", "purged 1",
-        "empty None", "deleted 0", "cancelled by the broker True", "named True", "routed direct a True",
-        "routed fanout b True", "routed topic a.b.c True", "routed 1", "taken 403", "closed True",
+        "empty None", "deleted 0", "cancelled by the broker True", "named True", "locked 405", "in use 406",
+        "routed direct a True",
+        "routed fanout b True", "routed topic a.b.c True", "routed 1", "recovered x True", "many True", "taken 403",
+        "closed True",
     ]
 
     @Test(

@@ -96,6 +96,14 @@ print("cancelled by the broker", gone == [tag])
 # Exchanges and bindings.
 queue = third.queue_declare("", exclusive=True).method.queue
 print("named", queue.startswith("amq.gen-"))
+second = pika.BlockingConnection(pika.URLParameters(os.environ["HAREDO_BROKER"]))
+try:
+    second.channel().queue_declare(queue, passive=True)
+except ChannelClosedByBroker as error:
+    print("locked", error.reply_code)
+second.close()
+refused("in use", lambda channel: (channel.basic_consume(queue, lambda *_: None),
+                                   channel.queue_delete(queue, if_unused=True)))
 for kind, binding, key in [("direct", "a", "a"), ("fanout", "", "b"), ("topic", "a.*.#", "a.b.c")]:
     exchange = f"{name}.{kind}"
     third.exchange_declare(exchange, kind, auto_delete=True)
@@ -112,6 +120,20 @@ third.confirm_delivery()
 third.basic_publish(headers, "", b"x", pika.BasicProperties(headers={"number": 1, "text": "größe"}), mandatory=True)
 print("routed", third.queue_declare(queue, passive=True).method.message_count)
 third.exchange_delete(headers)
+
+# Get, and give back by asking for all again.
+third.basic_get(queue)
+third.basic_recover(requeue=True)
+method, _, body = third.basic_get(queue, auto_ack=True)
+print("recovered", body.decode(), method.redelivered)
+
+# Many, in order.
+bodies = [str(number).encode() * (number % 50) for number in range(300)]
+for body in bodies:
+    third.basic_publish("", queue, body)
+consumed = third.consume(queue, auto_ack=True, inactivity_timeout=10)
+print("many", [next(consumed)[2] for _ in bodies] == bodies)
+third.cancel()
 refused("taken", lambda channel: (channel.basic_consume(queue, lambda *_: None, exclusive=True),
                                   channel.basic_consume(queue, lambda *_: None)))
 

@@ -107,6 +107,17 @@ puts "cancelled by the broker #{truth(Timeout.timeout(10) { gone.pop } == consum
 # Exchanges and bindings.
 queue = third.queue_declare('', exclusive: true).queue
 puts "named #{truth(queue.start_with?('amq.gen-'))}"
+second = Bunny.new(ENV.fetch('HAREDO_BROKER'), log_file: $stderr, automatically_recover: false).start
+begin
+  second.create_channel.queue_declare(queue, passive: true)
+rescue Bunny::ResourceLocked => e
+  puts "locked #{e.channel_close.reply_code}"
+end
+second.close
+refused.call('in use') do |bad|
+  bad.basic_consume_with(Bunny::Consumer.new(bad, queue))
+  bad.queue_delete(queue, if_unused: true)
+end
 [%w[direct a a], ['fanout', '', 'b'], %w[topic a.*.# a.b.c]].each do |kind, binding, key|
   exchange = "#{name}.#{kind}"
   third.exchange_declare(exchange, kind, auto_delete: true)
@@ -125,6 +136,23 @@ third.basic_publish('x', headers, '', headers: { 'number' => 1, 'text' => 'gr√∂√
 raise 'not confirmed' unless third.wait_for_confirms
 puts "routed #{status(third, queue)[0]}"
 third.exchange_delete(headers)
+
+# Get, and give back by asking for all again.
+third.basic_get(queue, manual_ack: true)
+third.basic_recover(true)
+info, _, body = third.basic_get(queue, manual_ack: false)
+puts "recovered #{body} #{truth(info.redelivered)}"
+
+# Many, in order.
+bodies = (0...300).map { |number| number.to_s * (number % 50) }
+bodies.each { |text| third.basic_publish(text, '', queue) }
+raise 'not confirmed' unless third.wait_for_confirms
+consumed = Thread::Queue.new
+reader = Bunny::Consumer.new(third, queue)
+reader.on_delivery { |_, _, text| consumed << text }
+third.basic_consume_with(reader)
+puts "many #{truth(bodies.map { Timeout.timeout(10) { consumed.pop } } == bodies)}"
+third.basic_cancel(reader.consumer_tag)
 refused.call('taken') { |bad| 2.times { |i| bad.basic_consume(queue, '', true, i.zero?) {} } }
 
 # Transactions are left out: RabbitMQ has them, the embedded broker has not.

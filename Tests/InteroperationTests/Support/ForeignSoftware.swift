@@ -23,7 +23,7 @@ enum ForeignSoftware {
     private static let missing = Task {
         var missing: [String] = []
         for (name, executable, arguments) in [
-            ("pika for \(Self.python)", Self.python, ["-c", "import pika"]),
+            ("pika for \(Self.python)", Self.python, ["-c", "from pika import BlockingConnection"]),
             ("Bunny for \(Self.ruby)", Self.ruby, ["-e", "require 'bunny'"]),
             ("amqp-tools", "/usr/bin/amqp-consume", ["--help"]),
         ] where await !Self.works(executable, arguments) {
