@@ -47,6 +47,8 @@ struct ForeignServiceTests {
                             == "direct same expires 1 guest text/plain ['haredo-deadline-ms', 'haredo-remaining-ms']")
                     let sent = try await peer.receive(id: try await peer.send(address, data: "report"))?.text
                     #expect(sent == "\(peer.address) same None 2 guest text/plain []")
+                    let large = Bytes((0..<(1 << 20)).map { UInt8(truncatingIfNeeded: $0 &* $0 >> 8) })
+                    #expect(try await peer.call(address, data: large)?.data == large)
                     // As tutorials teach it, and as the gem did it.
                     for names in ["correlation", "both"] {
                         let reply = try await peer.call(address, data: names)

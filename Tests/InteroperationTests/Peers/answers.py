@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A service that names its replies as the request's body says, or tells what it sees of the request."""
+"""An echo that names its replies as the request's body says; or it tells what it sees of the request."""
 import os
 import signal
 import sys
@@ -15,8 +15,7 @@ def serve(channel, method, request, body):
         "message": {"message_id": request.message_id},
         "both": {"correlation_id": request.message_id, "message_id": request.message_id},
         "neither": {},
-        "report": {"correlation_id": request.correlation_id},
-    }[body.decode()]
+    }.get(body.decode("latin-1"), {"correlation_id": request.correlation_id})
     if body == b"report":
         body = " ".join([
             "direct" if request.reply_to.startswith("amq.rabbitmq.reply-to.") else request.reply_to,
