@@ -44,8 +44,8 @@ final class Child: Sendable {
             self?.ended(process.terminationStatus + (process.terminationReason == .uncaughtSignal ? 128 : 0))
         }
         try Self.withoutBlockedSignals { try self.process.run() }
-        // Threads of their own, which end with the child: as readability handlers, Foundation's reading crashes now and
-        // then when many children come and go.
+        // On threads of their own, which end with the child: with readability handlers in their place (Foundation 6.3 on
+        // Linux) one run of these tests crashed in libdispatch and another hung.
         Thread.detachNewThread {
             while case let data = self.output.fileHandleForReading.availableData {
                 for line in self.takeLines(data) { lineSource.yield(line) }
