@@ -83,5 +83,10 @@ let package = Package(
                 "HareDo", "AMQPClient", "AMQPBroker", "AMQPWire", "TestSupport", nioCore, nioConcurrency, logging,
             ],
             swiftSettings: ours),
+        // Peers is what they run: programs in other languages.
+        .testTarget(
+            name: "InteroperationTests",
+            dependencies: ["HareDo", "AMQPClient", "AMQPBroker", "AMQPWire", "TestSupport"],
+            exclude: ["Peers"], swiftSettings: ours),
     ]
 )

@@ -1,10 +1,18 @@
 #!/usr/bin/env bash
 # Builds and tests everything: the library, then the tool, on the embedded broker and on a RabbitMQ of its own.
+<<<<<<< HEAD
 # It installs RabbitMQ where it is missing, and pika and py-amqp, whose bytes are compared with ours, starts RabbitMQ on
 # loopback and always stops it. The last line, `N passed,
 # 0 failed`, comes only if all passed and every broker test ran on both brokers.
+=======
+# It installs RabbitMQ where it is missing, starts it on loopback and always stops it, and installs the clients in other
+# languages that the tests run. The last line, `N passed, 0 failed`, comes only if all passed and every broker test ran
+# on both brokers.
+>>>>>>> 1d00652ea85a7221102645c260cc2017ca22e714
 # Variables:
 #   HAREDO_TEST_NO_RABBITMQ=1  leaves RabbitMQ out (an error where CI is set)
+#   HAREDO_TEST_NO_FOREIGN=1   installs no clients in other languages: where they are missing, the tests that need them
+#                              are skipped (an error where CI is set)
 #   HAREDO_TEST_STEP_SECONDS   how long one step may take (2700)
 # The tests see:
 #   HAREDO_TEST_RABBITMQ  the URL of RabbitMQ; not set if it was left out
@@ -108,6 +116,17 @@ test_package() { # test_package TITLE SWIFT-ARGUMENT...
   passed=$((passed + ran - left_out)) skipped=$((skipped + left_out))
 }
 
+title='Clients in other languages'
+if [[ ${HAREDO_TEST_NO_FOREIGN:-} == 1 ]]; then
+  if [[ -n ${CI:-} ]]; then
+    echo "HAREDO_TEST_NO_FOREIGN is set, but CI does not leave clients in other languages out" >&2
+    exit 1
+  fi
+  printf '\n!!! Clients in other languages are not installed (HAREDO_TEST_NO_FOREIGN) !!!\n'
+else
+  step "Clients in other languages: install" Scripts/install-packages.sh python3-pika python3-amqp ruby-bunny amqp-tools
+fi
+
 title='RabbitMQ'
 if [[ ${HAREDO_TEST_NO_RABBITMQ:-} == 1 ]]; then
   if [[ -n ${CI:-} ]]; then
@@ -117,7 +136,7 @@ if [[ ${HAREDO_TEST_NO_RABBITMQ:-} == 1 ]]; then
   printf '\n!!! RabbitMQ is LEFT OUT (HAREDO_TEST_NO_RABBITMQ): broker tests run on the embedded broker only !!!\n'
 else
   unset HAREDO_TEST_NO_RABBITMQ
-  step "RabbitMQ, pika and py-amqp: install" Scripts/install-packages.sh rabbitmq-server python3-pika python3-amqp
+  step "RabbitMQ: install" Scripts/install-packages.sh rabbitmq-server
   step "RabbitMQ: start" Scripts/rabbitmq.sh start
   HAREDO_TEST_RABBITMQ=$(Scripts/rabbitmq.sh url)
   export HAREDO_TEST_RABBITMQ

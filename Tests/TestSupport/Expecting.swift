@@ -4,6 +4,12 @@
 public struct TookTooLong: Error, CustomStringConvertible {
     public let what: String
     public let limit: Duration
+
+    public init(what: String, limit: Duration) {
+        self.what = what
+        self.limit = limit
+    }
+
     public var description: String { "\(self.what) took longer than \(self.limit)" }
 }
 

@@ -149,6 +149,21 @@ extension Headers: Sequence {
     }
 }
 
+extension Headers {
+    /// Whether both say the same in the same order. AMQP has many types for one number, and clients in other languages
+    /// write other ones than HareDo does; that makes no difference.
+    public static func == (one: Headers, other: Headers) -> Bool {
+        one.elementsEqual(other) { $0.name == $1.name && $0.value == $1.value }
+    }
+
+    public func hash(into hasher: inout Hasher) {
+        for (name, value) in self {
+            hasher.combine(name)
+            hasher.combine(value)
+        }
+    }
+}
+
 extension Headers: CustomStringConvertible {
     public var description: String { "[" + self.map { "\($0.name): \($0.value)" }.joined(separator: ", ") + "]" }
 }
