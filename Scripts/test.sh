@@ -1,14 +1,8 @@
 #!/usr/bin/env bash
 # Builds and tests everything: the library, then the tool, on the embedded broker and on a RabbitMQ of its own.
-<<<<<<< HEAD
-# It installs RabbitMQ where it is missing, and pika and py-amqp, whose bytes are compared with ours, starts RabbitMQ on
-# loopback and always stops it. The last line, `N passed,
-# 0 failed`, comes only if all passed and every broker test ran on both brokers.
-=======
 # It installs RabbitMQ where it is missing, starts it on loopback and always stops it, and installs the clients in other
-# languages that the tests run. The last line, `N passed, 0 failed`, comes only if all passed and every broker test ran
-# on both brokers.
->>>>>>> 1d00652ea85a7221102645c260cc2017ca22e714
+# languages that the tests run, or whose bytes they compare with ours. The last line, `N passed, 0 failed`, comes only if
+# all passed and every broker test ran on both brokers.
 # Variables:
 #   HAREDO_TEST_NO_RABBITMQ=1  leaves RabbitMQ out (an error where CI is set)
 #   HAREDO_TEST_NO_FOREIGN=1   installs no clients in other languages: where they are missing, the tests that need them

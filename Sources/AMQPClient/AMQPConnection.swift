@@ -86,7 +86,7 @@ public actor AMQPConnection {
         _ configuration: AMQPConfiguration, on eventLoop: (any EventLoop)? = nil, logger: Logger? = nil
     ) -> AMQPConnection {
         AMQPConnection(
-            configuration, eventLoop: eventLoop ?? MultiThreadedEventLoopGroup.singleton.next(),
+            configuration, eventLoop: eventLoop ?? SharedEventLoops.next(),
             logger: logger ?? Logger(label: "amqp.client", factory: { _ in SwiftLogNoOpLogHandler() }))
     }
 
