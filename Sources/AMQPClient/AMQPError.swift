@@ -98,7 +98,7 @@ public struct AMQPError: Error, Sendable, CustomStringConvertible {
 }
 
 extension AMQPError {
-    package static let cancelled = AMQPError(.cancelled, "the task was cancelled")
+    @usableFromInline package static let cancelled = AMQPError(.cancelled, "the task was cancelled")
 
     /// A value that could not be encoded: the caller's mistake.
     init(encoding error: AMQPWireError) {

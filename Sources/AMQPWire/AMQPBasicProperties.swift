@@ -255,3 +255,8 @@ public struct AMQPBasicProperties: Hashable, Sendable {
         buffer.set(flags, at: start)
     }
 }
+
+extension AMQPBasicProperties: CustomReflectable {
+    /// The properties, rather than where they are kept.
+    public var customMirror: Mirror { Mirror(reflecting: self.fields) }
+}

@@ -105,7 +105,6 @@ enum SourceWriter {
             "                \"unknown method: class \\(id.classID), method \\(id.methodID)\", method: id)",
             "        }", "    }", "}", "",
         ]
-        lines[0] += "\n"
         return lines.joined(separator: "\n")
     }
 

@@ -4,7 +4,7 @@ import NIOConcurrencyHelpers
 import NIOCore
 import Testing
 
-@testable import AMQPClient
+@_spi(HareDo) @testable import AMQPClient
 
 @Suite(.timeLimit(.minutes(1))) struct ChannelTests {
     private func declared(_ name: String) -> AMQPMethod {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Testing
 
-@testable import AMQPClient
+@_spi(HareDo) @testable import AMQPClient
 
 @Suite struct ConfigurationURITests {
     struct Example: Sendable, CustomTestStringConvertible {

@@ -4,7 +4,7 @@ import NIOCore
 import NIOPosix
 import Testing
 
-@testable import AMQPClient
+@_spi(HareDo) @testable import AMQPClient
 
 /// Connecting, and every way in which it fails.
 @Suite(.timeLimit(.minutes(1))) struct ConnectTests {

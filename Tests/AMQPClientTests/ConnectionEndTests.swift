@@ -4,7 +4,7 @@ import NIOConcurrencyHelpers
 import NIOCore
 import Testing
 
-@testable import AMQPClient
+@_spi(HareDo) @testable import AMQPClient
 
 /// How connections end, by whoever ends them: everybody who waits is told, once.
 @Suite(.timeLimit(.minutes(1))) struct ConnectionEndTests {

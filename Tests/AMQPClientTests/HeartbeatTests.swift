@@ -3,7 +3,7 @@ import AMQPWire
 import NIOCore
 import Testing
 
-@testable import AMQPClient
+@_spi(HareDo) @testable import AMQPClient
 
 @Suite(.timeLimit(.minutes(1))) struct HeartbeatTests {
     private func configure(_ configuration: inout AMQPConfiguration) { configuration.heartbeat = .seconds(1) }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-package import DequeModule
-package import NIOConcurrencyHelpers
+public import DequeModule
+public import NIOConcurrencyHelpers
 
 /// What waits between the connection's loop and those who read it, wherever they run.
 ///
@@ -9,15 +9,15 @@ package import NIOConcurrencyHelpers
 /// out, so a loop that ends early loses nothing. One `for await` at a time, or the workers of one handler.
 ///
 /// Inlinable for the modules above, as ``Waiter`` is.
-package final class DeliveryBuffer<Element: Sendable>: Sendable {
-    package typealias Reader = Waiter<Void, AMQPError>
-    package enum Next: Sendable {
+@_spi(HareDo) public final class DeliveryBuffer<Element: Sendable>: Sendable {
+    public typealias Reader = Waiter<Void, AMQPError>
+    public enum Next: Sendable {
         case element(Element)
         case end(AMQPError?)
         case wait(Reader)
     }
 
-    @usableFromInline struct State {
+    @usableFromInline struct State: Sendable {
         @usableFromInline var elements: Deque<Element> = []
         @usableFromInline var bytes = 0
         /// Those who wait. The last one is woken first: what it needs is still in the caches.
@@ -37,20 +37,20 @@ package final class DeliveryBuffer<Element: Sendable>: Sendable {
     /// - Parameters:
     ///   - highWaterMark: bytes above which the buffer counts as full.
     ///   - size: what an element counts, in bytes.
-    @inlinable package init(highWaterMark: Int, size: @escaping @Sendable (Element) -> Int) {
+    @inlinable public init(highWaterMark: Int, size: @escaping @Sendable (Element) -> Int) {
         self.highWaterMark = highWaterMark
         self.size = size
     }
 
     /// Called, from any thread, when the buffer was full and has drained to half of its mark.
-    package func whenRoom(_ action: @escaping @Sendable () -> Void) {
+    public func whenRoom(_ action: @escaping @Sendable () -> Void) {
         self.onRoom.withLockedValue { $0 = action }
     }
 
     // MARK: - The loop's side
 
     /// - Parameter limit: how many elements are kept at most; beyond that the oldest are dropped.
-    @inlinable package func append(_ element: Element, keeping limit: Int = .max) {
+    @inlinable public func append(_ element: Element, keeping limit: Int = .max) {
         let size = self.size(element)
         self.state.withLockedValue { state in
             guard state.end == nil else { return }
@@ -67,7 +67,7 @@ package final class DeliveryBuffer<Element: Sendable>: Sendable {
     /// - Returns: whether the buffer is full, so that no more should be read.
     @inlinable
     @discardableResult
-    package func batchEnded() -> Bool {
+    public func batchEnded() -> Bool {
         let (reader, isFull) = self.state.withLockedValue { state -> (Reader?, Bool) in
             if state.bytes > self.highWaterMark { state.isFull = true }
             return (Self.readerToWake(&state), state.isFull)
@@ -97,14 +97,14 @@ package final class DeliveryBuffer<Element: Sendable>: Sendable {
     }
 
     /// For a reader that was woken and will not ask for the next element.
-    @inlinable package func wakeUnused() {
+    @inlinable public func wakeUnused() {
         if let reader = self.passOn() { self.wake(reader) }
     }
 
     /// After what is there the sequence ends, with `error` if there is one.
     ///
     /// - Parameter dropping: forgets what is there, so that it ends at once.
-    package func finish(_ error: AMQPError?, dropping: Bool = false) {
+    public func finish(_ error: AMQPError?, dropping: Bool = false) {
         let (dropped, readers) = self.state.withLockedValue { state -> (Deque<Element>, [Reader]) in
             if state.end == nil { state.end = .some(error) }
             let readers = state.readers
@@ -120,7 +120,7 @@ package final class DeliveryBuffer<Element: Sendable>: Sendable {
     }
 
     /// Takes out everything that was not handed out.
-    package func drain() -> [Element] {
+    public func drain() -> [Element] {
         let (elements, room) = self.state.withLockedValue { state -> (Deque<Element>, Bool) in
             let elements = state.elements
             state.elements.removeAll()
@@ -130,14 +130,14 @@ package final class DeliveryBuffer<Element: Sendable>: Sendable {
         return elements.isEmpty ? [] : Array(elements)
     }
 
-    package var count: Int { self.state.withLockedValue { $0.elements.count } }
+    public var count: Int { self.state.withLockedValue { $0.elements.count } }
 
     // MARK: - The reader's side
 
     /// Claims the buffer for one iterator.
     ///
     /// - Returns: whether it was free.
-    @inlinable package func beginIteration() -> Bool {
+    @inlinable public func beginIteration() -> Bool {
         self.state.withLockedValue { state in
             guard !state.isIterating else { return false }
             state.isIterating = true
@@ -145,12 +145,12 @@ package final class DeliveryBuffer<Element: Sendable>: Sendable {
         }
     }
 
-    @inlinable package func endIteration() {
+    @inlinable public func endIteration() {
         self.state.withLockedValue { $0.isIterating = false }
     }
 
     /// - Parameter wasWoken: whether the reader comes because it was woken.
-    @inlinable package func next(wasWoken: Bool = false) -> Next {
+    @inlinable public func next(wasWoken: Bool = false) -> Next {
         let (next, room, other) = self.state.withLockedValue { state -> (Next, Bool, Reader?) in
             if wasWoken { state.isWaking = false }
             if let element = state.elements.popFirst() {
@@ -168,7 +168,7 @@ package final class DeliveryBuffer<Element: Sendable>: Sendable {
     }
 
     /// A reader that was cancelled does not wait any more.
-    @inlinable package func forget(_ reader: Reader) {
+    @inlinable public func forget(_ reader: Reader) {
         self.state.withLockedValue { $0.readers.removeAll { $0 === reader } }
     }
 
@@ -181,7 +181,7 @@ package final class DeliveryBuffer<Element: Sendable>: Sendable {
 }
 
 /// One iteration of a buffer: the claim on it is given back when the loop is left, however it is left.
-package struct DeliveryCursor<Element: Sendable> {
+@_spi(HareDo) public struct DeliveryCursor<Element: Sendable>: Sendable {
     @usableFromInline final class Claim: Sendable {
         @usableFromInline let buffer: DeliveryBuffer<Element>
         @inlinable init(_ buffer: DeliveryBuffer<Element>) { self.buffer = buffer }
@@ -192,13 +192,13 @@ package struct DeliveryCursor<Element: Sendable> {
     @usableFromInline var served = 0
 
     /// How many elements are handed out in a row before others get their turn on the thread.
-    @inlinable package static var yieldInterval: Int { 128 }
+    @inlinable public static var yieldInterval: Int { 128 }
 
-    @inlinable package init(_ buffer: DeliveryBuffer<Element>) {
+    @inlinable public init(_ buffer: DeliveryBuffer<Element>) {
         self.claim = buffer.beginIteration() ? Claim(buffer) : nil
     }
 
-    @inlinable package var isValid: Bool { self.claim != nil }
+    @inlinable public var isValid: Bool { self.claim != nil }
 
     /// The next element; `nil` at the end and when the task was cancelled.
     ///
@@ -207,7 +207,7 @@ package struct DeliveryCursor<Element: Sendable> {
     /// - Parameters:
     ///   - willWait: called before it suspends because nothing is there.
     ///   - willTake: called before it looks again.
-    @inlinable package mutating func next(
+    @inlinable public mutating func next(
         willWait: () -> Void = {}, willTake: () -> Void = {}
     ) async throws(AMQPError) -> Element? {
         guard let buffer = self.claim?.buffer else { return nil }

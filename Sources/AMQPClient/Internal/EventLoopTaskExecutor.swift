@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import DequeModule
-import NIOCore
+package import NIOCore
 
 /// Runs tasks on an event loop: for those that ask to be there.
 ///

@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-package import Synchronization
+public import Synchronization
 
 /// One suspended caller, to be resolved from anywhere, exactly once.
 ///
 /// It may be resolved before anybody waits, so it can be registered, under whatever lock, before its caller suspends:
 /// nothing can come between. The first resolution counts; later ones report that they came too late.
 ///
-/// One allocation and no lock, because every call and every wait for a delivery has one. Inlinable, because the modules
-/// above have result types of their own, and code that is not specialised for them looks its types up at every step.
+/// One allocation and no lock, because every call and every wait for a delivery has one. Inlinable, because the module
+/// above has result types of its own, and code that is not specialised for them looks its types up at every step; and
+/// therefore formally public (what belongs to the package is not specialised in other modules).
 ///
 /// Unchecked, because two variables are guarded by the order of events. `result` is written by the one who set
 /// `isClaimed`, before `phase` says `resolved`; it is read only by who saw `resolved`. `continuation` is written by the
 /// one who waits, before `phase` says `waiting`; it is read only by who saw `waiting`, which is the same who claimed.
-package final class Waiter<Value: Sendable, Failure: Error>: @unchecked Sendable {
-    @usableFromInline package enum Phase {
-        @usableFromInline package static var fresh: UInt8 { 0 }
-        @usableFromInline package static var waiting: UInt8 { 1 }
-        @usableFromInline package static var resolved: UInt8 { 2 }
+@_spi(HareDo) public final class Waiter<Value: Sendable, Failure: Error>: @unchecked Sendable {
+    @usableFromInline enum Phase {
+        @usableFromInline static var fresh: UInt8 { 0 }
+        @usableFromInline static var waiting: UInt8 { 1 }
+        @usableFromInline static var resolved: UInt8 { 2 }
     }
     @usableFromInline let isClaimed = Atomic(false)
     @usableFromInline let phase = Atomic(UInt8(0))
@@ -25,12 +26,12 @@ package final class Waiter<Value: Sendable, Failure: Error>: @unchecked Sendable
     @usableFromInline let cancelled: Failure
 
     /// - Parameter cancelled: what ``value()`` throws when the waiting task is cancelled.
-    @inlinable package init(cancelled: Failure) { self.cancelled = cancelled }
+    @inlinable public init(cancelled: Failure) { self.cancelled = cancelled }
 
     /// - Returns: whether this was the first resolution.
     @inlinable
     @discardableResult
-    package func resolve(_ result: Result<Value, Failure>) -> Bool {
+    public func resolve(_ result: Result<Value, Failure>) -> Bool {
         guard !self.isClaimed.exchange(true, ordering: .acquiringAndReleasing) else { return false }
         self.result = result
         guard self.phase.exchange(Phase.resolved, ordering: .acquiringAndReleasing) == Phase.waiting else {
@@ -43,7 +44,7 @@ package final class Waiter<Value: Sendable, Failure: Error>: @unchecked Sendable
 
     /// Suspends until resolved, or until the task is cancelled. To be called once.
     @inlinable
-    package func value() async throws(Failure) -> Value {
+    public func value() async throws(Failure) -> Value {
         await withTaskCancellationHandler {
             await self.wait()
         } onCancel: {
@@ -55,7 +56,7 @@ package final class Waiter<Value: Sendable, Failure: Error>: @unchecked Sendable
     /// Suspends until resolved, whatever happens to the task: for the end of things, which has its own deadline. To be
     /// called once.
     @inlinable
-    package func uncancellableValue() async throws(Failure) -> Value {
+    public func uncancellableValue() async throws(Failure) -> Value {
         await self.wait()
         return try self.outcome.get()
     }

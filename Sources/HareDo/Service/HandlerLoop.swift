@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import AMQPClient
+@_spi(HareDo) import AMQPClient
 import Logging
 
 /// Feeds a handler with the messages of a service, several at once.

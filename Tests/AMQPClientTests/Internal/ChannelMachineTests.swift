@@ -2,7 +2,7 @@
 import AMQPWire
 import Testing
 
-@testable import AMQPClient
+@_spi(HareDo) @testable import AMQPClient
 
 /// Drives a machine and keeps account of its waiters.
 private struct Driver {

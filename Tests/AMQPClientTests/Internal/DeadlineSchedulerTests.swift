@@ -4,7 +4,7 @@ import NIOCore
 import NIOPosix
 import Testing
 
-@testable import AMQPClient
+@_spi(HareDo) @testable import AMQPClient
 
 @Suite(.timeLimit(.minutes(1))) struct DeadlineSchedulerTests {
     private let loop: any EventLoop = MultiThreadedEventLoopGroup.singleton.next()

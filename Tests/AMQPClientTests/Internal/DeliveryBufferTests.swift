@@ -2,7 +2,7 @@
 import NIOConcurrencyHelpers
 import Testing
 
-@testable import AMQPClient
+@_spi(HareDo) @testable import AMQPClient
 
 extension DeliveryCursor {
     /// Everything that is there without waiting, and the end if it comes.

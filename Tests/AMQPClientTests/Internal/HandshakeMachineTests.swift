@@ -2,7 +2,7 @@
 import AMQPWire
 import Testing
 
-@testable import AMQPClient
+@_spi(HareDo) @testable import AMQPClient
 
 /// A machine that was led to a state, and what it did last.
 private enum Step: CaseIterable {

@@ -5,7 +5,7 @@ import NIOCore
 import NIOPosix
 import Testing
 
-@testable import AMQPClient
+@_spi(HareDo) @testable import AMQPClient
 
 /// The gate on a loop that is held, and runs only to be asked what was written: in between, nothing is.
 private final class GateDriver: Sendable {

@@ -2,7 +2,7 @@
 import NIOCore
 import Testing
 
-@testable import AMQPClient
+@_spi(HareDo) @testable import AMQPClient
 
 @Suite struct DeliveryTrackerTests {
     private func tracker(_ tags: UInt64...) -> DeliveryTracker {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Testing
 
-@testable import AMQPClient
+@_spi(HareDo) @testable import AMQPClient
 
 @Suite(.timeLimit(.minutes(1))) struct WaiterTests {
     private func waiter() -> Waiter<Int, AMQPError> { Waiter(cancelled: .cancelled) }

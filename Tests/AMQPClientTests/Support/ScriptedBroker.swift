@@ -5,7 +5,7 @@ import NIOCore
 import NIOPosix
 import Testing
 
-@testable import AMQPClient
+@_spi(HareDo) @testable import AMQPClient
 
 /// A broker that does nothing by itself: a listening socket on the loopback interface whose script is in the test.
 ///
