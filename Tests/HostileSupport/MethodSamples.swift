@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-import AMQPWire
-import Testing
+package import AMQPWire
 
 /// A method and the frame that carries it on channel 0x0102, as another encoder (pika 1.4.4, Python) writes it.
-struct MethodSample: Sendable, CustomTestStringConvertible {
-    var name: String
-    var method: AMQPMethod
+package struct MethodSample: Sendable {
+    package var name: String
+    package var method: AMQPMethod
     /// The frame in hexadecimal.
-    var golden: String
+    package var golden: String
 
     init(_ name: String, _ method: AMQPMethod, _ golden: String) {
         self.name = name
@@ -15,12 +14,10 @@ struct MethodSample: Sendable, CustomTestStringConvertible {
         self.golden = golden
     }
 
-    var testDescription: String { self.name }
-
-    static let channelID: UInt16 = 0x0102
+    package static let channelID: UInt16 = 0x0102
 
     /// Every method with every field set and with none, and with each of several bits alone.
-    static let all: [MethodSample] =
+    package static let all: [MethodSample] =
         connection + channel + access + exchange
         + queue + basic + confirm + tx
 }
