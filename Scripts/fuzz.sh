@@ -51,7 +51,7 @@ for target in "${targets[@]}"; do
   # The first folder is written, the second only read. The limit outside is for a fuzzer that does not heed its own.
   HAREDO_FUZZ_TARGET=$target timeout --kill-after=10 $((each + 120)) "$binary" \
     "$kept/$target" "Tests/Fuzz/Corpus/$target" \
-    -max_total_time="$each" -max_len=4096 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
+    -max_total_time="$each" -max_len=4096 -timeout=10 -rss_limit_mb=512 -print_final_stats=1 \
     -artifact_prefix="$kept/finds/$target-" >"$log" 2>&1 </dev/null || status=$?
   if ((status != 0)); then
     tail -n 40 "$log"

@@ -52,6 +52,9 @@ enum Chosen {
 }
 Chosen.target = target
 
+// Swift's backtraces would take the signals that libFuzzer has to see, so that it keeps the input.
+for number in [SIGILL, SIGTRAP, SIGSEGV, SIGBUS, SIGABRT, SIGFPE] { signal(number, SIG_DFL) }
+
 var count = CommandLine.argc
 var arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>? = CommandLine.unsafeArgv
 let status = runDriver(&count, &arguments) { data, size in

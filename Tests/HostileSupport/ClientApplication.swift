@@ -61,6 +61,8 @@ package final class ClientApplication: Sendable {
         let channel = try await connection.openChannel()
         try await channel.confirmSelect()
         try await channel.declareQueue("q", exclusive: true)
+        // At once: one is in flight, and two wait for their turn.
+        for _ in 0..<2 { self.spawn { try await channel.qos(prefetchCount: 100) } }
         try await channel.qos(prefetchCount: 100)
         let returned = try await channel.returnedMessages()
         self.spawn {
