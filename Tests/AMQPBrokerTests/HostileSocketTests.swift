@@ -122,6 +122,8 @@ struct HostileSocketTests {
             // A type that is none: of whatever size, it is garbage from its first byte.
             await client.send([0xAB] + Self.random(size, seed: UInt64(size)))
             let said = try await client.untilClosed()
+            // Who goes on sending when the broker has stopped waiting is reset, and may hear nothing.
+            guard size < 65_536 else { return }
             // The protocol header if it was not AMQP from the beginning, otherwise connection.close with 501.
             if isOpen {
                 #expect(said.firstRange(of: [0, 10, 0, 50, 1, 0xF5]) != nil)
