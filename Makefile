@@ -2,7 +2,7 @@
 #   BROKER=URL  the broker of `make demo`, for example amqp://guest:guest@127.0.0.1:5672; none: the embedded one
 SOURCES := Sources Tests Tool/Sources Tool/Tests Package.swift Tool/Package.swift
 
-.PHONY: help build demo test format format-check clean toolchain
+.PHONY: help build demo test fuzz format format-check clean toolchain
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -17,6 +17,9 @@ demo: build ## a short tour on the embedded broker, or on BROKER=URL
 test: toolchain ## all tests, on the embedded broker and on RabbitMQ (installed if missing)
 	Scripts/test.sh
 
+fuzz: toolchain ## a minute of libFuzzer on parser, client and broker (Docs/hostile-input.md)
+	Scripts/fuzz.sh
+
 format: toolchain ## puts all Swift files into the project's format
 	swift format format --in-place --recursive --parallel $(SOURCES)
 
@@ -24,7 +27,7 @@ format-check: toolchain ## fails where `make format` or a rule has something to 
 	swift format lint --strict --recursive --parallel $(SOURCES)
 
 clean: ## removes what was built
-	rm -rf .build Tool/.build
+	rm -rf .build .build-fuzz Tool/.build
 
 toolchain:
 	@command -v swift >/dev/null || { \

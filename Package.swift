@@ -3,7 +3,7 @@
 import PackageDescription
 
 /// What every target of ours is compiled with. Warnings are errors by setting, not by flag, so that dependencies are not hit.
-let ours: [SwiftSetting] = [
+var ours: [SwiftSetting] = [
     .swiftLanguageMode(.v6),
     // https://github.com/swiftlang/swift-evolution/blob/main/proposals/0461-async-function-isolation.md
     .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
@@ -16,7 +16,13 @@ let ours: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
 ]
 
+// `Scripts/fuzz.sh` sets it: libFuzzer sees which ways through our code its inputs take, and assertions are checked
+// although it is optimised.
+let isFuzzing = Context.environment["HAREDO_FUZZ"] == "1"
+if isFuzzing { ours.append(.unsafeFlags(["-sanitize=fuzzer", "-assert-config", "Debug"])) }
+
 let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
+let nioEmbedded: Target.Dependency = .product(name: "NIOEmbedded", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
 let nioConcurrency: Target.Dependency = .product(name: "NIOConcurrencyHelpers", package: "swift-nio")
 let deques: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
@@ -61,7 +67,7 @@ let package = Package(
             ],
             swiftSettings: ours),
         .testTarget(
-            name: "AMQPWireTests", dependencies: ["AMQPWire", "AMQPWireGenerator", nioCore],
+            name: "AMQPWireTests", dependencies: ["AMQPWire", "AMQPWireGenerator", "HostileSupport", nioCore],
             // Read where they lie.
             exclude: ["Golden"], swiftSettings: ours),
         .testTarget(
@@ -69,11 +75,19 @@ let package = Package(
             dependencies: ["AMQPClient", "AMQPWire", nioCore, nioPosix, nioConcurrency, deques], swiftSettings: ours),
         .testTarget(
             name: "AMQPBrokerTests",
-            dependencies: ["AMQPBroker", "AMQPWire", nioCore, nioPosix, nioConcurrency], swiftSettings: ours),
+            dependencies: ["AMQPBroker", "AMQPWire", "HostileSupport", nioCore, nioPosix, nioConcurrency],
+            swiftSettings: ours),
         // What tests share: the brokers they run on, and the count of what ran on each.
         .target(
             name: "TestSupport", dependencies: ["AMQPBroker", "AMQPClient"], path: "Tests/TestSupport",
             swiftSettings: ours),
+        // Parser, client and broker without sockets under hostile bytes: for tests from a seed, and for fuzzing.
+        .target(
+            name: "HostileSupport",
+            dependencies: [
+                "AMQPWire", "AMQPClient", "AMQPBroker", nioCore, nioEmbedded, nioPosix, nioConcurrency, deques,
+            ], path: "Tests/HostileSupport", swiftSettings: ours),
+        .testTarget(name: "HostileTests", dependencies: ["HostileSupport", nioCore], swiftSettings: ours),
         .testTarget(
             name: "ConformanceTests", dependencies: ["AMQPClient", "AMQPWire", "TestSupport", nioCore],
             swiftSettings: ours),
@@ -90,3 +104,10 @@ let package = Package(
             exclude: ["Peers"], swiftSettings: ours),
     ]
 )
+
+if isFuzzing {
+    package.targets.append(
+        .executableTarget(
+            name: "HareDoFuzz", dependencies: ["HostileSupport"], path: "Tests/Fuzz", exclude: ["Corpus"],
+            swiftSettings: ours, linkerSettings: [.unsafeFlags(["-sanitize=fuzzer", "-use-ld=lld"])]))
+}

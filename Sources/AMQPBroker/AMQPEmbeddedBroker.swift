@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-import AMQPWire
 public import Logging
 import NIOCore
 import NIOPosix
@@ -25,19 +24,14 @@ public final class AMQPEmbeddedBroker: Sendable {
     /// A broker on a Unix-domain socket has `unix:` and the path instead.
     public let url: String
 
-    private let configuration: Configuration
     private let listener: any Channel
-    private let virtualHosts: [String: VirtualHost]
-    private let registry: ConnectionRegistry
+    /// Connections, and what they work on.
+    package let core: BrokerCore
 
-    private init(
-        configuration: Configuration, listener: any Channel, virtualHosts: [String: VirtualHost],
-        registry: ConnectionRegistry
-    ) {
-        self.configuration = configuration
+    private init(_ core: BrokerCore, listener: any Channel) {
+        self.core = core
         self.listener = listener
-        self.virtualHosts = virtualHosts
-        self.registry = registry
+        let configuration = core.configuration
         switch configuration.address {
         case .tcp(let host, _):
             let port = listener.localAddress?.port
@@ -56,39 +50,15 @@ public final class AMQPEmbeddedBroker: Sendable {
     public static func start(
         _ configuration: Configuration = .init(), logger: Logger? = nil
     ) async throws(AMQPBrokerError) -> AMQPEmbeddedBroker {
-        try Self.check(configuration)
-        let logger = logger ?? Logger(label: "amqp.broker") { _ in SwiftLogNoOpLogHandler() }
         let group: any EventLoopGroup = configuration.eventLoopGroup ?? MultiThreadedEventLoopGroup.singleton
-        var virtualHosts: [String: VirtualHost] = [:]
-        for name in configuration.virtualHosts {
-            virtualHosts[name] = VirtualHost(
-                name: name,
-                settings: .init(
-                    compatibility: configuration.compatibility, maximumMessageSize: configuration.maximumMessageSize),
-                eventLoop: group.next())
-        }
-        let registry = ConnectionRegistry(limit: configuration.maximumConnections)
-        let settings = Self.settings(configuration, virtualHosts)
+        let core = try BrokerCore(configuration, on: group, logger: logger)
         let bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 1024)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    guard registry.add(channel) else {
-                        logger.debug("A connection was refused: there are too many")
-                        throw AMQPBrokerError(.cannotListen, "too many connections")
-                    }
-                    var logger = logger
-                    logger[metadataKey: LogKey.connection] = "\(registry.nextNumber())"
-                    logger[metadataKey: LogKey.peerAddress] = "\(channel.remoteAddress?.description ?? "")"
-                    try channel.pipeline.syncOperations.addHandler(
-                        BrokerConnection(
-                            settings: settings, output: ConnectionOutput(channel: channel), logger: logger))
-                }
+                channel.eventLoop.makeCompletedFuture { try core.serve(channel) }
             }
-        let listener = try await Self.bind(bootstrap, configuration.address)
-        return AMQPEmbeddedBroker(
-            configuration: configuration, listener: listener, virtualHosts: virtualHosts, registry: registry)
+        return AMQPEmbeddedBroker(core, listener: try await Self.bind(bootstrap, configuration.address))
     }
 
     /// Stops listening, closes every connection with 320 `CONNECTION_FORCED`, and returns when all of them are closed.
@@ -98,7 +68,7 @@ public final class AMQPEmbeddedBroker: Sendable {
     public func stop() async {
         self.listener.close(promise: nil)
         try? await self.listener.closeFuture.get()
-        let connections = self.registry.close()
+        let connections = self.core.registry.close()
         for connection in connections {
             connection.eventLoop.execute {
                 connection.pipeline.fireUserInboundEventTriggered(
@@ -110,40 +80,11 @@ public final class AMQPEmbeddedBroker: Sendable {
             // Bounded by the close timeout of the connection itself.
             try? await connection.closeFuture.get()
         }
-        for virtualHost in self.virtualHosts.values { virtualHost.stop() }
-        if case .unixDomainSocket(let path) = self.configuration.address { unlink(path) }
+        self.core.stopTimers()
+        if case .unixDomainSocket(let path) = self.core.configuration.address { unlink(path) }
     }
 
     // MARK: - Parts
-
-    private static func check(_ configuration: Configuration) throws(AMQPBrokerError) {
-        func require(_ condition: Bool, _ message: String) throws(AMQPBrokerError) {
-            if !condition { throw AMQPBrokerError(.invalidConfiguration, message) }
-        }
-        try require(configuration.frameMax >= AMQPFrame.minimumFrameMax, "frameMax must be at least 8192 bytes")
-        try require(!configuration.virtualHosts.isEmpty, "there must be a virtual host")
-        try require(configuration.maximumMessageSize >= 0, "maximumMessageSize must not be negative")
-        try require(configuration.handshakeTimeout > .zero, "handshakeTimeout must be above zero")
-        try require(configuration.closeTimeout > .zero, "closeTimeout must be above zero")
-        try require(
-            configuration.users.keys.allSatisfy { $0.utf8.count <= 255 }, "a user name has more than 255 bytes")
-    }
-
-    private static func settings(
-        _ configuration: Configuration, _ virtualHosts: [String: VirtualHost]
-    ) -> BrokerConnection.Settings {
-        BrokerConnection.Settings(
-            handshake: { isLocal in
-                Handshake.Parameters(
-                    users: configuration.users, virtualHosts: configuration.virtualHosts,
-                    channelMax: configuration.channelMax, frameMax: configuration.frameMax,
-                    heartbeat: configuration.heartbeat, isLocal: isLocal)
-            },
-            handshakeTimeout: TimeAmount(configuration.handshakeTimeout),
-            closeTimeout: TimeAmount(configuration.closeTimeout),
-            maximumMessageSize: configuration.maximumMessageSize, frameMax: configuration.frameMax,
-            virtualHosts: virtualHosts)
-    }
 
     private static func bind(
         _ bootstrap: ServerBootstrap, _ address: Address

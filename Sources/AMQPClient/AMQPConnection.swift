@@ -82,6 +82,15 @@ public actor AMQPConnection {
         return connection
     }
 
+    /// The same over a transport that is connected already and runs on `eventLoop`: for tests that do without sockets.
+    package static func connect(
+        _ configuration: AMQPConfiguration, on eventLoop: any EventLoop, over transport: any Channel
+    ) async throws(AMQPError) -> AMQPConnection {
+        let connection = Self.unconnected(configuration, on: eventLoop)
+        try await connection.open(over: transport)
+        return connection
+    }
+
     static func unconnected(
         _ configuration: AMQPConfiguration, on eventLoop: (any EventLoop)? = nil, logger: Logger? = nil
     ) -> AMQPConnection {
@@ -104,7 +113,7 @@ public actor AMQPConnection {
 
     // MARK: - Opening
 
-    func open() async throws(AMQPError) {
+    func open(over transport: (any Channel)? = nil) async throws(AMQPError) {
         guard case .connecting(let waiter) = self.phase else { return }
         let timeout = self.configuration.connectTimeout
         let address = self.configuration.address
@@ -112,7 +121,11 @@ public actor AMQPConnection {
             waiter.resolve(
                 .failure(AMQPError(.connectTimedOut, "no answer from the broker at \(address) within \(timeout)")))
         }
-        self.startConnecting()
+        if let transport {
+            self.connected(Result { try self.prepare(transport) }.map { transport })
+        } else {
+            self.startConnecting()
+        }
         do {
             try await waiter.value()
             self.scheduler.cancel(deadline)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import AMQPWire
+import HostileSupport
 
 /// What a value is, in the words of no implementation: what a golden file says that its bytes mean, and what we say
 /// that we read from them. `Golden/cases.py` describes the form.
@@ -67,16 +68,6 @@ extension Described: Decodable {
         default: return nil
         }
         throw DecodingError.dataCorrupted(.init(codingPath: decoder.codingPath, debugDescription: "\(key) \(text)"))
-    }
-}
-
-/// The bytes of a golden file's hexadecimal, in which `61*65536` stands for so many bytes 0x61.
-func bytes(compactHex: String) -> [UInt8] {
-    compactHex.split(separator: " ").flatMap { part in
-        let pieces = part.split(separator: "*")
-        let run = bytes(hex: pieces.first.map(String.init) ?? "")
-        guard pieces.count == 2, let count = Int(pieces[1]), let byte = run.first else { return run }
-        return [UInt8](repeating: byte, count: count)
     }
 }
 

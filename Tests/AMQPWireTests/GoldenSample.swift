@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import AMQPWire
 import Foundation
+import HostileSupport
 import Testing
 
 /// Bytes that another implementation wrote, with what they mean: a line of `Golden/*.jsonl`.
@@ -26,7 +27,7 @@ struct GoldenSample: Sendable, Decodable, CustomTestStringConvertible {
         case frameMax = "frame-max"
     }
 
-    var bytes: [UInt8] { AMQPWireTests.bytes(compactHex: self.hex) }
+    var bytes: [UInt8] { HostileSupport.bytes(compactHex: self.hex) }
 
     var testDescription: String { "\(self.writer): \(self.name)" }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import AMQPWire
 @testable import AMQPWireGenerator
+import HostileSupport
 import NIOCore
 import Testing
 

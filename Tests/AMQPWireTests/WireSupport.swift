@@ -1,13 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import AMQPWire
+import HostileSupport
 import NIOCore
 import Testing
-
-/// The bytes of a hexadecimal string; spaces are for the reader.
-func bytes(hex: String) -> [UInt8] {
-    let digits = hex.compactMap(\.hexDigitValue)
-    return stride(from: 0, to: digits.count - 1, by: 2).map { UInt8(digits[$0] << 4 | digits[$0 + 1]) }
-}
 
 /// A frame around any payload, right or wrong.
 func frame(_ kind: UInt8, channel: UInt16 = 1, _ payload: [UInt8], end: UInt8 = 0xCE) -> [UInt8] {
@@ -62,19 +57,4 @@ func encode(_ table: AMQPTable) throws(AMQPWireError) -> [UInt8] {
     var buffer = ByteBuffer()
     try properties.encode(into: &buffer)
     return Array(buffer.readableBytesView.dropFirst(6))
-}
-
-/// Repeatable randomness: the same seed, the same test.
-struct SplitMix64: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { self.state = seed }
-
-    mutating func next() -> UInt64 {
-        self.state &+= 0x9E37_79B9_7F4A_7C15
-        var z = self.state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
 }

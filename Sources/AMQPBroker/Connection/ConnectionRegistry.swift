@@ -30,6 +30,10 @@ final class ConnectionRegistry: Sendable {
         return true
     }
 
+    var count: Int { self.state.withLockedValue { $0.connections.count } }
+
+    var connections: [any Channel] { self.state.withLockedValue { Array($0.connections.values) } }
+
     func nextNumber() -> UInt64 {
         self.state.withLockedValue { state in
             state.lastNumber += 1
