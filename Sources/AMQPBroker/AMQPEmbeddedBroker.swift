@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import AMQPWire
 public import Logging
-import NIOCore
+package import NIOCore
 import NIOPosix
 
 #if canImport(Glibc)
@@ -59,14 +59,7 @@ public final class AMQPEmbeddedBroker: Sendable {
         try Self.check(configuration)
         let logger = logger ?? Logger(label: "amqp.broker") { _ in SwiftLogNoOpLogHandler() }
         let group: any EventLoopGroup = configuration.eventLoopGroup ?? MultiThreadedEventLoopGroup.singleton
-        var virtualHosts: [String: VirtualHost] = [:]
-        for name in configuration.virtualHosts {
-            virtualHosts[name] = VirtualHost(
-                name: name,
-                settings: .init(
-                    compatibility: configuration.compatibility, maximumMessageSize: configuration.maximumMessageSize),
-                eventLoop: group.next())
-        }
+        let virtualHosts = Self.virtualHosts(configuration, on: group)
         let registry = ConnectionRegistry(limit: configuration.maximumConnections)
         let settings = Self.settings(configuration, virtualHosts)
         let bootstrap = ServerBootstrap(group: group)
@@ -127,6 +120,30 @@ public final class AMQPEmbeddedBroker: Sendable {
         try require(configuration.closeTimeout > .zero, "closeTimeout must be above zero")
         try require(
             configuration.users.keys.allSatisfy { $0.utf8.count <= 255 }, "a user name has more than 255 bytes")
+    }
+
+    private static func virtualHosts(
+        _ configuration: Configuration, on group: any EventLoopGroup
+    ) -> [String: VirtualHost] {
+        var virtualHosts: [String: VirtualHost] = [:]
+        for name in configuration.virtualHosts {
+            virtualHosts[name] = VirtualHost(
+                name: name,
+                settings: .init(
+                    compatibility: configuration.compatibility, maximumMessageSize: configuration.maximumMessageSize),
+                eventLoop: group.next())
+        }
+        return virtualHosts
+    }
+
+    /// Serves one connection over a transport that is there already: without a socket, a program can measure the broker
+    /// alone.
+    package static func serve(_ channel: any Channel, _ configuration: Configuration = .init()) throws {
+        let virtualHosts = Self.virtualHosts(configuration, on: channel.eventLoop)
+        try channel.pipeline.syncOperations.addHandler(
+            BrokerConnection(
+                settings: Self.settings(configuration, virtualHosts), output: ConnectionOutput(channel: channel),
+                logger: Logger(label: "amqp.broker") { _ in SwiftLogNoOpLogHandler() }))
     }
 
     private static func settings(

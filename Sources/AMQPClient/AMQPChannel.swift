@@ -203,14 +203,11 @@ public final class AMQPChannel: Sendable {
         _ queue: String, consumerTag: String? = nil, acknowledgement: Acknowledgement = .manual,
         exclusive: Bool = false, arguments: AMQPTable = [:]
     ) async throws(AMQPError) -> AMQPConsumer {
-        let buffer = DeliveryBuffer<AMQPDelivery>(highWaterMark: Self.bufferHighWaterMark) {
-            // What a delivery takes beside its body.
-            $0.body.readableBytes + 512
-        }
+        let (deliveries, sink) = AMQPDeliveries.make(highWaterMark: Self.bufferHighWaterMark)
         let tag = try await self.consume(
             queue, consumerTag: consumerTag, acknowledgement: acknowledgement, exclusive: exclusive,
-            arguments: arguments, sink: BufferSink(buffer))
-        return AMQPConsumer(consumerTag: tag, deliveries: AMQPDeliveries(buffer: buffer), channel: self)
+            arguments: arguments, sink: sink)
+        return AMQPConsumer(consumerTag: tag, deliveries: deliveries, channel: self)
     }
 
     package func consume(

@@ -82,6 +82,16 @@ public actor AMQPConnection {
         return connection
     }
 
+    /// Speaks over a transport that is there already and lives on the thread of `eventLoop`: without a socket, a program
+    /// can measure the protocol alone.
+    package static func connect(
+        _ configuration: AMQPConfiguration, over transport: any Channel, on eventLoop: any EventLoop
+    ) async throws(AMQPError) -> AMQPConnection {
+        let connection = Self.unconnected(configuration, on: eventLoop)
+        try await connection.open(over: transport)
+        return connection
+    }
+
     static func unconnected(
         _ configuration: AMQPConfiguration, on eventLoop: (any EventLoop)? = nil, logger: Logger? = nil
     ) -> AMQPConnection {
@@ -104,7 +114,7 @@ public actor AMQPConnection {
 
     // MARK: - Opening
 
-    func open() async throws(AMQPError) {
+    func open(over transport: (any Channel)? = nil) async throws(AMQPError) {
         guard case .connecting(let waiter) = self.phase else { return }
         let timeout = self.configuration.connectTimeout
         let address = self.configuration.address
@@ -112,7 +122,7 @@ public actor AMQPConnection {
             waiter.resolve(
                 .failure(AMQPError(.connectTimedOut, "no answer from the broker at \(address) within \(timeout)")))
         }
-        self.startConnecting()
+        if let transport { self.adopt(transport) } else { self.startConnecting() }
         do {
             try await waiter.value()
             self.scheduler.cancel(deadline)
@@ -137,6 +147,14 @@ public actor AMQPConnection {
             case .unixDomainSocket(let path): bootstrap.connect(unixDomainSocketPath: path)
             }
         future.whenComplete { result in self.assumeIsolated { $0.connected(result) } }
+    }
+
+    private func adopt(_ transport: any Channel) {
+        self.connected(
+            Result {
+                try self.prepare(transport)
+                return transport
+            })
     }
 
     private func prepare(_ channel: any Channel) throws {

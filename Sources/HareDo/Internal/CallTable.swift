@@ -1,18 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-import AMQPClient
+package import AMQPClient
 import NIOConcurrencyHelpers
 
-typealias CallWaiter = Waiter<Message?, HareDoError>
+package typealias CallWaiter = Waiter<Message?, HareDoError>
 
 /// The calls of a peer that wait for their replies, and the ids of its messages. May be used from any thread.
-final class CallTable: Sendable {
+package final class CallTable: Sendable {
     private struct State: Sendable {
-        var ids = MessageIDs()
+        var ids: MessageIDs
         var pending: [String: CallWaiter] = [:]
         /// Why there can be no calls any more.
         var failure: HareDoError?
     }
-    private let state = NIOLockedValueBox(State())
+    private let state: NIOLockedValueBox<State>
+
+    package init() { self.state = NIOLockedValueBox(State(ids: MessageIDs())) }
+
+    /// - Parameter key: of the ids, so that a measurement sees the same ones every time.
+    package init(key: (UInt64, UInt64)) { self.state = NIOLockedValueBox(State(ids: MessageIDs(key: key))) }
 
     func nextID(_ kind: MessageIDs.Kind) -> MessageID {
         self.state.withLockedValue { $0.ids.next(kind) }
@@ -24,7 +29,7 @@ final class CallTable: Sendable {
     }
 
     /// Makes an id for a call, and registers who waits for it.
-    func begin(_ waiter: CallWaiter) throws(HareDoError) -> MessageID {
+    package func begin(_ waiter: CallWaiter) throws(HareDoError) -> MessageID {
         let result = self.state.withLockedValue { state -> Result<MessageID, HareDoError> in
             if let failure = state.failure { return .failure(failure) }
             let id = state.ids.next(.call)
@@ -35,12 +40,12 @@ final class CallTable: Sendable {
     }
 
     /// The call is over: its id is given up.
-    func end(_ id: MessageID) {
+    package func end(_ id: MessageID) {
         _ = self.state.withLockedValue { $0.pending.removeValue(forKey: id.rawValue) }
     }
 
     /// - Returns: whether a call waited for it.
-    func resolve(_ id: String, _ result: Result<Message?, HareDoError>) -> Bool {
+    package func resolve(_ id: String, _ result: Result<Message?, HareDoError>) -> Bool {
         guard let waiter = self.state.withLockedValue({ $0.pending.removeValue(forKey: id) }) else { return false }
         return waiter.resolve(result)
     }
