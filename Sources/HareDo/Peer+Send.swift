@@ -123,18 +123,49 @@ extension Peer {
     private nonisolated func call(
         _ address: String, headers: Headers, bytes: Bytes, contentType: String?, timeout: Duration
     ) async throws(HareDoError) -> Message? {
+        let deadline = NIODeadline.after(timeout)
+        let call = try self.begin(
+            try await self.linkForCall(address, headers, deadline), address, headers: headers, bytes: bytes,
+            contentType: contentType, deadline: deadline)
+        defer {
+            self.scheduler.cancel(call.scheduled)
+            self.calls.end(call.id)
+        }
+        if let unsent = call.unsent {
+            guard try await unsent.send(until: deadline) else { return nil }
+        }
+        return try await call.waiter.value()
+    }
+
+    /// - Throws: `invalidArgument` before anything else.
+    private nonisolated func linkForCall(
+        _ address: String, _ headers: Headers, _ deadline: NIODeadline
+    ) async throws(HareDoError) -> PeerLink {
         try Self.check(address)
         try headers.check()
-        let deadline = NIODeadline.after(timeout)
-        let link = try await self.linkState.link(until: deadline, self.scheduler)
+        if let link = self.linkState.connected { return link }
+        return try await self.linkState.link(until: deadline, self.scheduler)
+    }
+
+    /// A call that is registered, and sent unless there was no room.
+    private struct BegunCall {
+        let id: MessageID
+        let waiter: CallWaiter
+        let scheduled: DeadlineScheduler.Token
+        let unsent: UnsentCall?
+    }
+
+    /// Not async, and not part of a function that is: the message in the making would stay in the memory of the task that
+    /// waits for the reply, and there may be 100,000 of those.
+    @inline(never)
+    private nonisolated func begin(
+        _ link: PeerLink, _ address: String, headers: Headers, bytes: Bytes, contentType: String?,
+        deadline: NIODeadline
+    ) throws(HareDoError) -> BegunCall {
         let left = max((deadline - .now()).nanoseconds, 0) / 1_000_000
         let waiter = CallWaiter(cancelled: .cancelled)
         let id = try self.calls.begin(waiter)
         let scheduled = self.scheduler.schedule(at: deadline) { waiter.resolve(.success(nil)) }
-        defer {
-            self.scheduler.cancel(scheduled)
-            self.calls.end(id)
-        }
         var properties = Self.properties(id, contentType: contentType, user: link.user)
         properties.deliveryMode = AMQPBasicProperties.transient
         properties.replyTo = link.callReplyTo
@@ -145,16 +176,17 @@ extension Peer {
         table[WireHeaders.remaining] = .int64(left)
         table[WireHeaders.deadline] = .int64(Int64(Date().timeIntervalSince1970 * 1000) + left)
         properties.headers = table
-        do {
-            try await link.calling.publish(
-                AMQPMessage(bytes.buffer, properties: properties), routingKey: address, mandatory: true,
-                deadline: deadline)
-        } catch  where error.code == .timedOut {
-            return nil
+        let message = AMQPMessage(bytes.buffer, properties: properties)
+        do throws(AMQPError) {
+            let isSent = try link.calling.publishIfRoom(message, routingKey: address, mandatory: true)
+            return BegunCall(
+                id: id, waiter: waiter, scheduled: scheduled,
+                unsent: isSent ? nil : UnsentCall(message, to: address, on: link.calling))
         } catch {
+            self.scheduler.cancel(scheduled)
+            self.calls.end(id)
             throw HareDoError(error)
         }
-        return try await waiter.value()
     }
 
     /// Replies to a message, wherever it came from. The same as `message.reply`.
@@ -186,5 +218,31 @@ extension Peer {
         properties.contentType = contentType
         properties.userID = user
         return properties
+    }
+}
+
+/// A call for which there was no room.
+private final class UnsentCall: Sendable {
+    private let message: AMQPMessage
+    private let address: String
+    private let channel: AMQPChannel
+
+    init(_ message: AMQPMessage, to address: String, on channel: AMQPChannel) {
+        self.message = message
+        self.address = address
+        self.channel = channel
+    }
+
+    /// - Returns: whether there was room in time.
+    func send(until deadline: NIODeadline) async throws(HareDoError) -> Bool {
+        do {
+            try await self.channel.publish(
+                self.message, routingKey: self.address, mandatory: true, deadline: deadline)
+            return true
+        } catch  where error.code == .timedOut {
+            return false
+        } catch {
+            throw HareDoError(error)
+        }
     }
 }

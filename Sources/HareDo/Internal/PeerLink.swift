@@ -54,6 +54,11 @@ final class LinkState: Sendable {
 
     static let notConnected = HareDoError(.notConnected, "the peer is not connected: call connect() first")
 
+    /// The link, if there is one without waiting.
+    var connected: PeerLink? {
+        if case .connected(let link) = self.state { link } else { nil }
+    }
+
     /// The link, if necessary after waiting for a connection that is being made.
     func link(until deadline: NIODeadline, _ scheduler: DeadlineScheduler) async throws(HareDoError) -> PeerLink {
         let waiter = Waiter<PeerLink, HareDoError>(cancelled: .cancelled)
