@@ -124,48 +124,90 @@ extension Peer {
         _ address: String, headers: Headers, bytes: Bytes, contentType: String?, timeout: Duration
     ) async throws(HareDoError) -> Message? {
         let deadline = NIODeadline.after(timeout)
-        let call = try self.begin(
-            try await self.linkForCall(address, headers, deadline), address, headers: headers, bytes: bytes,
-            contentType: contentType, deadline: deadline)
-        defer {
-            self.scheduler.cancel(call.scheduled)
-            self.calls.end(call.id)
+        let waiter = CallWaiter(cancelled: .cancelled)
+        // What goes wrong on the way is told to the waiter, so that there is one error to make room for.
+        var attempt = self.begin(
+            waiter, address, headers: headers, bytes: bytes, contentType: contentType, deadline: deadline)
+        if case .connecting = attempt {
+            attempt = await self.beginWhenConnected(
+                waiter, address, headers: headers, bytes: bytes, contentType: contentType, deadline: deadline)
         }
-        if let unsent = call.unsent {
-            guard try await unsent.send(until: deadline) else { return nil }
+        defer { self.end(attempt) }
+        if case .begun(let call) = attempt, let unsent = call.unsent {
+            await unsent.send(until: deadline, orFail: waiter)
         }
-        return try await call.waiter.value()
+        return try await waiter.value()
     }
 
-    /// - Throws: `invalidArgument` before anything else.
-    private nonisolated func linkForCall(
-        _ address: String, _ headers: Headers, _ deadline: NIODeadline
-    ) async throws(HareDoError) -> PeerLink {
-        try Self.check(address)
-        try headers.check()
-        if let link = self.linkState.connected { return link }
-        return try await self.linkState.link(until: deadline, self.scheduler)
+    @inline(never)
+    private nonisolated func beginWhenConnected(
+        _ waiter: CallWaiter, _ address: String, headers: Headers, bytes: Bytes, contentType: String?,
+        deadline: NIODeadline
+    ) async -> Attempt {
+        do {
+            _ = try await self.linkState.link(until: deadline, self.scheduler)
+        } catch {
+            waiter.resolve(.failure(error))
+            return .failed
+        }
+        return self.begin(
+            waiter, address, headers: headers, bytes: bytes, contentType: contentType, deadline: deadline)
+    }
+
+    private enum Attempt {
+        case begun(BegunCall)
+        /// The waiter knows why.
+        case failed
+        /// There will be a link, or not: wait.
+        case connecting
     }
 
     /// A call that is registered, and sent unless there was no room.
     private struct BegunCall {
         let id: MessageID
-        let waiter: CallWaiter
         let scheduled: DeadlineScheduler.Token
         let unsent: UnsentCall?
+    }
+
+    private nonisolated func end(_ attempt: Attempt) {
+        guard case .begun(let call) = attempt else { return }
+        self.scheduler.cancel(call.scheduled)
+        self.calls.end(call.id)
     }
 
     /// Not async, and not part of a function that is: the message in the making would stay in the memory of the task that
     /// waits for the reply, and there may be 100,000 of those.
     @inline(never)
     private nonisolated func begin(
-        _ link: PeerLink, _ address: String, headers: Headers, bytes: Bytes, contentType: String?,
+        _ waiter: CallWaiter, _ address: String, headers: Headers, bytes: Bytes, contentType: String?,
         deadline: NIODeadline
-    ) throws(HareDoError) -> BegunCall {
+    ) -> Attempt {
+        do throws(HareDoError) {
+            try Self.check(address)
+            try headers.check()
+            guard let link = try self.linkState.connected else { return .connecting }
+            let id = try self.calls.begin(waiter)
+            let scheduled = self.scheduler.schedule(at: deadline) { waiter.resolve(.success(nil)) }
+            let message = Self.request(
+                id, link, headers: headers, bytes: bytes, contentType: contentType, deadline: deadline)
+            do {
+                let isSent = try link.calling.publishIfRoom(message, routingKey: address, mandatory: true)
+                let unsent = isSent ? nil : UnsentCall(message, to: address, on: link.calling)
+                return .begun(BegunCall(id: id, scheduled: scheduled, unsent: unsent))
+            } catch {
+                self.end(.begun(BegunCall(id: id, scheduled: scheduled, unsent: nil)))
+                throw HareDoError(error)
+            }
+        } catch {
+            waiter.resolve(.failure(error))
+            return .failed
+        }
+    }
+
+    private static func request(
+        _ id: MessageID, _ link: PeerLink, headers: Headers, bytes: Bytes, contentType: String?, deadline: NIODeadline
+    ) -> AMQPMessage {
         let left = max((deadline - .now()).nanoseconds, 0) / 1_000_000
-        let waiter = CallWaiter(cancelled: .cancelled)
-        let id = try self.calls.begin(waiter)
-        let scheduled = self.scheduler.schedule(at: deadline) { waiter.resolve(.success(nil)) }
         var properties = Self.properties(id, contentType: contentType, user: link.user)
         properties.deliveryMode = AMQPBasicProperties.transient
         properties.replyTo = link.callReplyTo
@@ -176,17 +218,7 @@ extension Peer {
         table[WireHeaders.remaining] = .int64(left)
         table[WireHeaders.deadline] = .int64(Int64(Date().timeIntervalSince1970 * 1000) + left)
         properties.headers = table
-        let message = AMQPMessage(bytes.buffer, properties: properties)
-        do throws(AMQPError) {
-            let isSent = try link.calling.publishIfRoom(message, routingKey: address, mandatory: true)
-            return BegunCall(
-                id: id, waiter: waiter, scheduled: scheduled,
-                unsent: isSent ? nil : UnsentCall(message, to: address, on: link.calling))
-        } catch {
-            self.scheduler.cancel(scheduled)
-            self.calls.end(id)
-            throw HareDoError(error)
-        }
+        return AMQPMessage(bytes.buffer, properties: properties)
     }
 
     /// Replies to a message, wherever it came from. The same as `message.reply`.
@@ -233,16 +265,14 @@ private final class UnsentCall: Sendable {
         self.channel = channel
     }
 
-    /// - Returns: whether there was room in time.
-    func send(until deadline: NIODeadline) async throws(HareDoError) -> Bool {
+    func send(until deadline: NIODeadline, orFail waiter: CallWaiter) async {
         do {
             try await self.channel.publish(
                 self.message, routingKey: self.address, mandatory: true, deadline: deadline)
-            return true
         } catch  where error.code == .timedOut {
-            return false
+            waiter.resolve(.success(nil))
         } catch {
-            throw HareDoError(error)
+            waiter.resolve(.failure(HareDoError(error)))
         }
     }
 }

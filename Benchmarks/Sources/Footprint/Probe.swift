@@ -116,14 +116,19 @@ enum Probe: String {
         let connection = try await AMQPConnection.connect(try AMQPConfiguration(uri: url))
         let channel = try await connection.openChannel()
         try await channel.declareQueue(self.silentQueue, exclusive: true)
-        for _ in 0..<self.outstanding {
-            Task { try await peer.call(self.silentQueue, data: "0123456789abcdef", timeout: .seconds(3600)) }
-        }
         let deadline = ContinuousClock.now + .seconds(120)
-        // The broker tells of a queue only when it is asked.
-        while try await channel.declareQueue(self.silentQueue, passive: true).messageCount < self.outstanding {
-            guard ContinuousClock.now < deadline else { throw Failure("the calls did not reach the broker in time") }
-            try await Task.sleep(for: .milliseconds(50))
+        // Not all at once: those for which there is no room in the output wait in another way, with more memory.
+        for begun in stride(from: 0, to: self.outstanding, by: 1000) {
+            for _ in 0..<1000 {
+                Task { try await peer.call(self.silentQueue, data: "0123456789abcdef", timeout: .seconds(3600)) }
+            }
+            // The broker tells of a queue only when it is asked.
+            while try await channel.declareQueue(self.silentQueue, passive: true).messageCount < begun + 1000 {
+                guard ContinuousClock.now < deadline else {
+                    throw Failure("the calls did not reach the broker in time")
+                }
+                try await Task.sleep(for: .milliseconds(1))
+            }
         }
         self.kept = connection
     }

@@ -54,9 +54,16 @@ final class LinkState: Sendable {
 
     static let notConnected = HareDoError(.notConnected, "the peer is not connected: call connect() first")
 
-    /// The link, if there is one without waiting.
+    /// The link there is now, or `nil` while a connection is being made.
     var connected: PeerLink? {
-        if case .connected(let link) = self.state { link } else { nil }
+        get throws(HareDoError) {
+            switch self.state {
+            case .connected(let link): return link
+            case .connecting: return nil
+            case .ended(let error): throw error
+            case .idle: throw Self.notConnected
+            }
+        }
     }
 
     /// The link, if necessary after waiting for a connection that is being made.
