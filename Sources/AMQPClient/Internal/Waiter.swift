@@ -8,7 +8,7 @@ import NIOConcurrencyHelpers
 package final class Waiter<Value: Sendable, Failure: Error>: Sendable {
     private enum State {
         case fresh
-        case waiting(UnsafeContinuation<Result<Value, Failure>, Never>)
+        case waiting(UnsafeContinuation<Void, Never>)
         case resolved(Result<Value, Failure>)
         case done
     }
@@ -22,55 +22,64 @@ package final class Waiter<Value: Sendable, Failure: Error>: Sendable {
     @discardableResult
     package func resolve(_ result: Result<Value, Failure>) -> Bool {
         let (isFirst, continuation) = self.state.withLockedValue {
-            state -> (Bool, UnsafeContinuation<Result<Value, Failure>, Never>?) in
+            state -> (Bool, UnsafeContinuation<Void, Never>?) in
             switch state {
             case .fresh:
                 state = .resolved(result)
                 return (true, nil)
             case .waiting(let continuation):
-                state = .done
+                state = .resolved(result)
                 return (true, continuation)
             case .resolved, .done:
                 return (false, nil)
             }
         }
-        // Unsafe in name only: a continuation leaves `waiting` once, and only to be resumed here or in `value`.
-        continuation?.resume(returning: result)
+        // Unsafe in name only: a continuation leaves `waiting` once, and only to be resumed here or in `wait`.
+        continuation?.resume()
         return isFirst
     }
 
     /// Suspends until resolved, or until the task is cancelled. To be called once.
     package func value() async throws(Failure) -> Value {
-        let result = await withTaskCancellationHandler {
-            await self.result()
+        await withTaskCancellationHandler {
+            await withUnsafeContinuation { self.wait($0) }
         } onCancel: {
             self.resolve(.failure(self.cancelled))
         }
-        return try result.get()
+        return try self.take()
     }
 
     /// Suspends until resolved, whatever happens to the task: for the end of things, which has its own deadline. To be
     /// called once.
     package func uncancellableValue() async throws(Failure) -> Value {
-        try await self.result().get()
+        await withUnsafeContinuation { self.wait($0) }
+        return try self.take()
     }
 
-    private func result() async -> Result<Value, Failure> {
-        await withUnsafeContinuation { continuation in
-            let early = self.state.withLockedValue { state -> Result<Value, Failure>? in
-                switch state {
-                case .fresh:
-                    state = .waiting(continuation)
-                    return nil
-                case .resolved(let result):
-                    state = .done
-                    return result
-                case .waiting, .done:
-                    assertionFailure("a waiter has one caller")
-                    return .failure(self.cancelled)
-                }
+    /// The result stays in the waiter: passed on through the continuation, it would take its place in the frame of every
+    /// function on the way, in the memory of each of maybe 100,000 tasks.
+    private func wait(_ continuation: UnsafeContinuation<Void, Never>) {
+        let waits = self.state.withLockedValue { state -> Bool in
+            switch state {
+            case .fresh:
+                state = .waiting(continuation)
+                return true
+            case .resolved: return false
+            case .waiting, .done:
+                assertionFailure("a waiter has one caller")
+                return false
             }
-            if let early { continuation.resume(returning: early) }
         }
+        if !waits { continuation.resume() }
+    }
+
+    /// Never inlined: see ``wait(_:)``.
+    @inline(never)
+    private func take() throws(Failure) -> Value {
+        try self.state.withLockedValue { state -> Result<Value, Failure> in
+            guard case .resolved(let result) = state else { return .failure(self.cancelled) }
+            state = .done
+            return result
+        }.get()
     }
 }
