@@ -1,8 +1,13 @@
 # What one can do here: `make help`. Needs Swift 6.2 or later; on Linux nothing else.
-#   BROKER=URL  the broker of `make demo`, for example amqp://guest:guest@127.0.0.1:5672; none: the embedded one
-SOURCES := Sources Tests Tool/Sources Tool/Tests Package.swift Tool/Package.swift
+#   BROKER=URL   the broker of `make demo` and `make footprint`, for example amqp://guest:guest@127.0.0.1:5672;
+#                none: the embedded one
+#   FILTER=REGEX which benchmarks `make bench` runs
+SOURCES := Sources Tests Tool/Sources Tool/Tests Benchmarks/Sources Benchmarks/HareDoBenchmarks \
+	Package.swift Tool/Package.swift Benchmarks/Package.swift
 
-.PHONY: help build demo test fuzz format format-check clean toolchain
+FILTER := .
+
+.PHONY: help build demo test fuzz counts counts-update bench footprint format format-check clean toolchain
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -20,6 +25,19 @@ test: toolchain ## all tests, on the embedded broker and on RabbitMQ (installed 
 fuzz: toolchain ## a minute of libFuzzer on parser, client and broker (Docs/hostile-input.md)
 	Scripts/fuzz.sh
 
+counts: toolchain ## instructions and allocations per operation against their baseline (installs valgrind if missing)
+	Scripts/counts.sh
+
+counts-update: toolchain ## takes what `make counts` finds for the new baseline
+	Scripts/counts.sh update
+
+bench: toolchain ## times and throughput of codec, machines, deliveries and calls; for a machine that does nothing else
+	swift package --package-path Benchmarks benchmark --filter '$(FILTER)'
+
+footprint: toolchain ## memory of an idle peer and of a call, cost of a call beside 100,000; on another process, or BROKER=URL
+	swift build -c release --package-path Benchmarks --product Footprint
+	Benchmarks/.build/release/Footprint $(if $(BROKER),--broker '$(BROKER)')
+
 format: toolchain ## puts all Swift files into the project's format
 	swift format format --in-place --recursive --parallel $(SOURCES)
 
@@ -27,7 +45,7 @@ format-check: toolchain ## fails where `make format` or a rule has something to 
 	swift format lint --strict --recursive --parallel $(SOURCES)
 
 clean: ## removes what was built
-	rm -rf .build .build-fuzz Tool/.build
+	rm -rf .build .build-fuzz Tool/.build Benchmarks/.build
 
 toolchain:
 	@command -v swift >/dev/null || { \

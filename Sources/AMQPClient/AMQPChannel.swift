@@ -92,29 +92,54 @@ public final class AMQPChannel: Sendable {
         try await confirm.value()
     }
 
+    /// Publishes a message if that needs no waiting.
+    ///
+    /// Not async: what an async function has in hand while it suspends stays in its task's memory.
+    ///
+    /// - Returns: whether it was published; if not, there was no room.
+    package func publishIfRoom(
+        _ message: AMQPMessage, routingKey: String, mandatory: Bool
+    ) throws(AMQPError) -> Bool {
+        let publish = try self.prepare(
+            message, exchange: "", routingKey: routingKey, mandatory: mandatory, confirm: nil)
+        return try self.accepted(publish)
+    }
+
     private func submit(
         _ message: AMQPMessage, exchange: String, routingKey: String, mandatory: Bool, confirm: PublishWaiter?,
         deadline: NIODeadline? = nil
     ) async throws(AMQPError) {
+        let publish = try self.prepare(
+            message, exchange: exchange, routingKey: routingKey, mandatory: mandatory, confirm: confirm)
+        if try self.accepted(publish) { return }
+        do {
+            try await self.waitForRoom(publish, until: deadline)
+        } catch {
+            throw self.reason(error)
+        }
+    }
+
+    private func prepare(
+        _ message: AMQPMessage, exchange: String, routingKey: String, mandatory: Bool, confirm: PublishWaiter?
+    ) throws(AMQPError) -> PublishGate.Publish {
         let limit = self.connection.configuration.maximumMessageSize
         guard message.body.readableBytes <= limit else {
             throw AMQPError(
                 .invalidArgument, "a body of \(message.body.readableBytes) bytes, and at most \(limit) may be published"
             )
         }
-        let publish = PublishGate.Publish(
+        return PublishGate.Publish(
             channel: self.id,
             method: AMQPMethod.BasicPublish(exchange: exchange, routingKey: routingKey, mandatory: mandatory),
             properties: message.properties, body: message.body, confirm: confirm)
+    }
+
+    /// - Returns: whether there was room.
+    private func accepted(_ publish: PublishGate.Publish) throws(AMQPError) -> Bool {
         switch self.connection.gate.publish(publish) {
-        case .accepted: return
+        case .accepted: return true
         case .refused(let error): throw self.reason(error)
-        case .full: break
-        }
-        do {
-            try await self.waitForRoom(publish, until: deadline)
-        } catch {
-            throw self.reason(error)
+        case .full: return false
         }
     }
 
@@ -203,14 +228,11 @@ public final class AMQPChannel: Sendable {
         _ queue: String, consumerTag: String? = nil, acknowledgement: Acknowledgement = .manual,
         exclusive: Bool = false, arguments: AMQPTable = [:]
     ) async throws(AMQPError) -> AMQPConsumer {
-        let buffer = DeliveryBuffer<AMQPDelivery>(highWaterMark: Self.bufferHighWaterMark) {
-            // What a delivery takes beside its body.
-            $0.body.readableBytes + 512
-        }
+        let (deliveries, sink) = AMQPDeliveries.make(highWaterMark: Self.bufferHighWaterMark)
         let tag = try await self.consume(
             queue, consumerTag: consumerTag, acknowledgement: acknowledgement, exclusive: exclusive,
-            arguments: arguments, sink: BufferSink(buffer))
-        return AMQPConsumer(consumerTag: tag, deliveries: AMQPDeliveries(buffer: buffer), channel: self)
+            arguments: arguments, sink: sink)
+        return AMQPConsumer(consumerTag: tag, deliveries: deliveries, channel: self)
     }
 
     package func consume(

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import NIOCore
 
 /// A subscription to a queue.
 public struct AMQPConsumer: Sendable {
@@ -46,6 +47,15 @@ public struct AMQPDeliveries: AsyncSequence, Sendable {
     }
 
     public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(cursor: DeliveryCursor(self.buffer)) }
+
+    /// A sequence, and what feeds it.
+    package static func make(highWaterMark: Int) -> (deliveries: AMQPDeliveries, sink: any DeliverySink) {
+        let buffer = DeliveryBuffer<AMQPDelivery>(highWaterMark: highWaterMark) {
+            // What a delivery takes beside its body.
+            $0.body.readableBytes + 512
+        }
+        return (AMQPDeliveries(buffer: buffer), BufferSink(buffer))
+    }
 }
 
 /// Mandatory messages that came back, in order. The oldest are dropped when nobody takes them.

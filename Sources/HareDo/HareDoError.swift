@@ -72,21 +72,47 @@ public struct HareDoError: Error, Sendable, CustomStringConvertible {
         }
     }
 
+    /// An error is one word wide: it has a place in every waiter, and in the frame of every async function on the way to
+    /// whoever catches it, however many tasks wait.
+    private final class Storage: Sendable {
+        let code: Code
+        let message: String
+        let remote: RemoteFailure?
+        let cause: (any Error)?
+
+        init(_ code: Code, _ message: String, _ remote: RemoteFailure?, _ cause: (any Error)?) {
+            self.code = code
+            self.message = message
+            self.remote = remote
+            self.cause = cause
+        }
+    }
+    private var storage: Storage
+
     /// What kind of failure it was.
-    public var code: Code
+    public var code: Code {
+        get { self.storage.code }
+        set { self.storage = Storage(newValue, self.message, self.remote, self.cause) }
+    }
     /// What went wrong, where, and what to do. Never contains bodies, passwords or header values.
-    public var message: String
+    public var message: String {
+        get { self.storage.message }
+        set { self.storage = Storage(self.code, newValue, self.remote, self.cause) }
+    }
     /// Set for ``Code/remoteFailed``.
-    public var remote: RemoteFailure?
+    public var remote: RemoteFailure? {
+        get { self.storage.remote }
+        set { self.storage = Storage(self.code, self.message, newValue, self.cause) }
+    }
     /// The error underneath, if there is one.
-    public var cause: (any Error)?
+    public var cause: (any Error)? {
+        get { self.storage.cause }
+        set { self.storage = Storage(self.code, self.message, self.remote, newValue) }
+    }
 
     /// An error with its message, and what is behind it.
     public init(_ code: Code, _ message: String, remote: RemoteFailure? = nil, cause: (any Error)? = nil) {
-        self.code = code
-        self.message = message
-        self.remote = remote
-        self.cause = cause
+        self.storage = Storage(code, message, remote, cause)
     }
 
     public var description: String { "\(self.code): \(self.message)" }

@@ -123,18 +123,91 @@ extension Peer {
     private nonisolated func call(
         _ address: String, headers: Headers, bytes: Bytes, contentType: String?, timeout: Duration
     ) async throws(HareDoError) -> Message? {
-        try Self.check(address)
-        try headers.check()
         let deadline = NIODeadline.after(timeout)
-        let link = try await self.linkState.link(until: deadline, self.scheduler)
-        let left = max((deadline - .now()).nanoseconds, 0) / 1_000_000
         let waiter = CallWaiter(cancelled: .cancelled)
-        let (id, number) = try self.calls.begin(waiter)
-        let scheduled = self.scheduler.schedule(at: deadline) { waiter.resolve(.success(nil)) }
-        defer {
-            self.scheduler.cancel(scheduled)
-            self.calls.end(number)
+        // What goes wrong on the way is told to the waiter, so that there is one error to make room for.
+        var attempt = self.begin(
+            waiter, address, headers: headers, bytes: bytes, contentType: contentType, deadline: deadline)
+        if case .connecting = attempt {
+            attempt = await self.beginWhenConnected(
+                waiter, address, headers: headers, bytes: bytes, contentType: contentType, deadline: deadline)
         }
+        defer { self.end(attempt) }
+        if case .begun(let call) = attempt, let unsent = call.unsent {
+            await unsent.send(until: deadline, orFail: waiter)
+        }
+        return try await waiter.value()
+    }
+
+    @inline(never)
+    private nonisolated func beginWhenConnected(
+        _ waiter: CallWaiter, _ address: String, headers: Headers, bytes: Bytes, contentType: String?,
+        deadline: NIODeadline
+    ) async -> Attempt {
+        do {
+            _ = try await self.linkState.link(until: deadline, self.scheduler)
+        } catch {
+            waiter.resolve(.failure(error))
+            return .failed
+        }
+        return self.begin(
+            waiter, address, headers: headers, bytes: bytes, contentType: contentType, deadline: deadline)
+    }
+
+    private enum Attempt {
+        case begun(BegunCall)
+        /// The waiter knows why.
+        case failed
+        /// There will be a link, or not: wait.
+        case connecting
+    }
+
+    /// A call that is registered, and sent unless there was no room.
+    private struct BegunCall {
+        let number: UInt64
+        let scheduled: DeadlineScheduler.Token
+        let unsent: UnsentCall?
+    }
+
+    private nonisolated func end(_ attempt: Attempt) {
+        guard case .begun(let call) = attempt else { return }
+        self.scheduler.cancel(call.scheduled)
+        self.calls.end(call.number)
+    }
+
+    /// Not async, and not part of a function that is: the message in the making would stay in the memory of the task that
+    /// waits for the reply, and there may be 100,000 of those.
+    @inline(never)
+    private nonisolated func begin(
+        _ waiter: CallWaiter, _ address: String, headers: Headers, bytes: Bytes, contentType: String?,
+        deadline: NIODeadline
+    ) -> Attempt {
+        do throws(HareDoError) {
+            try Self.check(address)
+            try headers.check()
+            guard let link = try self.linkState.connected else { return .connecting }
+            let (id, number) = try self.calls.begin(waiter)
+            let scheduled = self.scheduler.schedule(at: deadline) { waiter.resolve(.success(nil)) }
+            let message = Self.request(
+                id, link, headers: headers, bytes: bytes, contentType: contentType, deadline: deadline)
+            do {
+                let isSent = try link.calling.publishIfRoom(message, routingKey: address, mandatory: true)
+                let unsent = isSent ? nil : UnsentCall(message, to: address, on: link.calling)
+                return .begun(BegunCall(number: number, scheduled: scheduled, unsent: unsent))
+            } catch {
+                self.end(.begun(BegunCall(number: number, scheduled: scheduled, unsent: nil)))
+                throw HareDoError(error)
+            }
+        } catch {
+            waiter.resolve(.failure(error))
+            return .failed
+        }
+    }
+
+    private static func request(
+        _ id: MessageID, _ link: PeerLink, headers: Headers, bytes: Bytes, contentType: String?, deadline: NIODeadline
+    ) -> AMQPMessage {
+        let left = max((deadline - .now()).nanoseconds, 0) / 1_000_000
         var properties = Self.properties(id, contentType: contentType, user: link.user)
         properties.deliveryMode = AMQPBasicProperties.transient
         properties.replyTo = link.callReplyTo
@@ -144,16 +217,7 @@ extension Peer {
         properties.headers = headers.amqpTable.setting(
             WireHeaders.remaining, .int64(left),
             WireHeaders.deadline, .int64(Int64(Date().timeIntervalSince1970 * 1000) + left))
-        do {
-            try await link.calling.publish(
-                AMQPMessage(bytes.buffer, properties: properties), routingKey: address, mandatory: true,
-                deadline: deadline)
-        } catch  where error.code == .timedOut {
-            return nil
-        } catch {
-            throw HareDoError(error)
-        }
-        return try await waiter.value()
+        return AMQPMessage(bytes.buffer, properties: properties)
     }
 
     /// Replies to a message, wherever it came from. The same as `message.reply`.
@@ -185,5 +249,29 @@ extension Peer {
         properties.contentType = contentType
         properties.userID = user
         return properties
+    }
+}
+
+/// A call for which there was no room.
+private final class UnsentCall: Sendable {
+    private let message: AMQPMessage
+    private let address: String
+    private let channel: AMQPChannel
+
+    init(_ message: AMQPMessage, to address: String, on channel: AMQPChannel) {
+        self.message = message
+        self.address = address
+        self.channel = channel
+    }
+
+    func send(until deadline: NIODeadline, orFail waiter: CallWaiter) async {
+        do {
+            try await self.channel.publish(
+                self.message, routingKey: self.address, mandatory: true, deadline: deadline)
+        } catch  where error.code == .timedOut {
+            waiter.resolve(.success(nil))
+        } catch {
+            waiter.resolve(.failure(HareDoError(error)))
+        }
     }
 }

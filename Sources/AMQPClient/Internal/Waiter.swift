@@ -50,7 +50,7 @@ public import Synchronization
         } onCancel: {
             self.resolve(.failure(self.cancelled))
         }
-        return try self.outcome.get()
+        return try self.take()
     }
 
     /// Suspends until resolved, whatever happens to the task: for the end of things, which has its own deadline. To be
@@ -58,10 +58,17 @@ public import Synchronization
     @inlinable
     public func uncancellableValue() async throws(Failure) -> Value {
         await self.wait()
-        return try self.outcome.get()
+        return try self.take()
     }
 
-    @inlinable var outcome: Result<Value, Failure> { self.result ?? .failure(self.cancelled) }
+    /// Never inlined: in the frame of an async function the result would have its place in the memory of each of maybe
+    /// 100,000 tasks that wait.
+    @inlinable
+    @inline(never)
+    func take() throws(Failure) -> Value {
+        guard let result = self.result else { throw self.cancelled }
+        return try result.get()
+    }
 
     @inlinable
     func wait() async {

@@ -1,19 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-@_spi(HareDo) import AMQPClient
+@_spi(HareDo) package import AMQPClient
 import NIOConcurrencyHelpers
 
-typealias CallWaiter = Waiter<Message?, HareDoError>
+package typealias CallWaiter = Waiter<Message?, HareDoError>
 
 /// The calls of a peer that wait for their replies, and the ids of its messages. May be used from any thread.
-final class CallTable: Sendable {
+package final class CallTable: Sendable {
     private struct State: Sendable {
-        var ids = MessageIDs()
+        var ids: MessageIDs
         /// By the numbers of their ids.
         var pending: [UInt64: CallWaiter] = [:]
         /// Why there can be no calls any more.
         var failure: HareDoError?
     }
-    private let state = NIOLockedValueBox(State())
+    private let state: NIOLockedValueBox<State>
+
+    package init() { self.state = NIOLockedValueBox(State(ids: MessageIDs())) }
+
+    /// - Parameter key: of the ids, so that a measurement sees the same ones every time.
+    package init(key: (UInt64, UInt64)) { self.state = NIOLockedValueBox(State(ids: MessageIDs(key: key))) }
 
     func nextID(_ kind: MessageIDs.Kind) -> MessageID {
         self.state.withLockedValue { $0.ids.next(kind).id }
@@ -27,7 +32,7 @@ final class CallTable: Sendable {
     /// Makes an id for a call, and registers who waits for it.
     ///
     /// - Returns: the id, and the number to ``end(_:)`` the call with.
-    func begin(_ waiter: CallWaiter) throws(HareDoError) -> (id: MessageID, number: UInt64) {
+    package func begin(_ waiter: CallWaiter) throws(HareDoError) -> (id: MessageID, number: UInt64) {
         let result = self.state.withLockedValue { state -> Result<(id: MessageID, number: UInt64), HareDoError> in
             if let failure = state.failure { return .failure(failure) }
             let next = state.ids.next(.call)
@@ -38,12 +43,12 @@ final class CallTable: Sendable {
     }
 
     /// The call is over: its id is given up.
-    func end(_ number: UInt64) {
+    package func end(_ number: UInt64) {
         _ = self.state.withLockedValue { $0.pending.removeValue(forKey: number) }
     }
 
     /// - Returns: whether a call waited for it.
-    func resolve(_ id: String, _ result: Result<Message?, HareDoError>) -> Bool {
+    package func resolve(_ id: String, _ result: Result<Message?, HareDoError>) -> Bool {
         let waiter = self.state.withLockedValue { state -> CallWaiter? in
             guard let origin = state.ids.origin(of: id), origin.kind == .call else { return nil }
             return state.pending.removeValue(forKey: origin.number)

@@ -68,6 +68,18 @@ final class LinkState: Sendable {
 
     static let notConnected = HareDoError(.notConnected, "the peer is not connected: call connect() first")
 
+    /// The link there is now, or `nil` while a connection is being made.
+    var connected: PeerLink? {
+        get throws(HareDoError) {
+            switch self.state {
+            case .connected(let link): return link
+            case .connecting: return nil
+            case .ended(let error): throw error
+            case .idle: throw Self.notConnected
+            }
+        }
+    }
+
     /// The link, if necessary after waiting for a connection that is being made.
     func link(until deadline: NIODeadline, _ scheduler: DeadlineScheduler) async throws(HareDoError) -> PeerLink {
         if case .connected(let link) = self.state { return link }

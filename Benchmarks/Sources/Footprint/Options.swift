@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What the program was told.
+struct Options {
+    var broker: String?
+    var isJSON = false
+    var runs = 5
+
+    init?(_ arguments: [String]) {
+        var rest = arguments[...]
+        while let argument = rest.popFirst() {
+            switch argument {
+            case "--json": self.isJSON = true
+            case "--broker":
+                guard let url = rest.popFirst(), !url.isEmpty else { return nil }
+                self.broker = url
+            case "--runs":
+                guard let runs = rest.popFirst().flatMap({ Int($0) }), runs > 0 else { return nil }
+                self.runs = runs
+            default: return nil
+            }
+        }
+    }
+}
+
+struct Failure: Error, CustomStringConvertible {
+    let description: String
+    init(_ description: String) { self.description = description }
+}
+
+extension [Double] {
+    /// The one in the middle; of none 0.
+    var median: Double {
+        let sorted = self.sorted()
+        guard let upper = sorted.dropFirst(sorted.count / 2).first else { return 0 }
+        guard sorted.count.isMultiple(of: 2), let lower = sorted.dropFirst(sorted.count / 2 - 1).first else {
+            return upper
+        }
+        return (lower + upper) / 2
+    }
+}
