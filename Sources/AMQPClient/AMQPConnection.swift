@@ -41,12 +41,14 @@ public actor AMQPConnection {
     /// Sockets on the way to being connected. A host may have several addresses, and one of them wins.
     private var candidates: [(channel: any Channel, handler: ConnectionHandler)] = []
     private var handshake: HandshakeMachine
-    private var decoder: AMQPFrameDecoder
+    // Unchecked here and where every frame passes: parsing calls nothing that could come back to what it changes, and the
+    // check at run time would be made for every frame.
+    @exclusivity(unchecked) private var decoder: AMQPFrameDecoder
     private var heartbeat: HeartbeatMonitor?
     private var negotiated: HandshakeMachine.Negotiated?
     private var numbers = ChannelNumbers(maximum: 0)
     var channels: [UInt16: ChannelCore] = [:]
-    private var lastChannel: ChannelCore?
+    @exclusivity(unchecked) private var lastChannel: ChannelCore?
     private var highestNumber: UInt16 = 0
     private var lastChannelID: UInt64 = 0
     var lastRequestID: UInt64 = 0
@@ -258,7 +260,7 @@ public actor AMQPConnection {
         self.handler?.setPaused(false)
     }
 
-    private func received(_ frame: AMQPFrame) throws(AMQPWireError) {
+    private func received(_ frame: consuming AMQPFrame) throws(AMQPWireError) {
         if case .heartbeat = frame { return }
         guard frame.channel != 0 else {
             guard case .method(_, let method) = frame else {

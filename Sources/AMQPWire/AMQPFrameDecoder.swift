@@ -71,6 +71,7 @@ public struct AMQPFrameDecoder: Sendable {
     /// What ``maximumFrameSize`` can mean at most.
     private static let largestFrameSize = UInt32(Int32.max)
 
+    @inline(__always)
     private mutating func parse() throws(AMQPWireError) -> AMQPFrame? {
         // Every frame has at least eight bytes: seven before its payload and one behind.
         guard let head = self.buffer.getInteger(at: self.buffer.readerIndex, as: UInt64.self) else {

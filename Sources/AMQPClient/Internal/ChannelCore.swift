@@ -35,7 +35,8 @@ final class ChannelCore {
     let epoch: UInt64
     let channel: AMQPChannel
     var machine = ChannelMachine<ReplyWaiter>()
-    var assembler: AMQPContentAssembler
+    /// Unchecked as the connection's decoder is.
+    @exclusivity(unchecked) var assembler: AMQPContentAssembler
     var consumers: [String: Consumer] = [:]
     var returns: (@Sendable (AMQPReturnedMessage) -> Void)?
     var onEnd: [@Sendable (AMQPError) -> Void] = []

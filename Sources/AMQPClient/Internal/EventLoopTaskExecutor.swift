@@ -10,8 +10,8 @@ package import NIOCore
 /// Unchecked, because `jobs` and `isScheduled` are used on the loop's thread only.
 package final class EventLoopTaskExecutor: TaskExecutor, @unchecked Sendable {
     private let eventLoop: any EventLoop
-    private var jobs: Deque<UnownedJob> = []
-    private var isScheduled = false
+    @exclusivity(unchecked) private var jobs: Deque<UnownedJob> = []
+    @exclusivity(unchecked) private var isScheduled = false
 
     package init(_ eventLoop: any EventLoop) { self.eventLoop = eventLoop }
 

@@ -38,11 +38,13 @@ final class PublishGate: Sendable {
         let number: UInt16
         /// Tells deliveries of this channel from those of one that had its number before.
         let epoch: UInt64
-        var failure: AMQPError?
+        // The lock excludes others, and nothing is called that could come back: no need to check that at run time for
+        // every message.
+        @exclusivity(unchecked) var failure: AMQPError?
         /// The broker asked for a pause with `channel.flow`.
-        var isPaused = false
-        var confirms: ConfirmTracker<PublishWaiter>?
-        var deliveries = DeliveryTracker()
+        @exclusivity(unchecked) var isPaused = false
+        @exclusivity(unchecked) var confirms: ConfirmTracker<PublishWaiter>?
+        @exclusivity(unchecked) var deliveries = DeliveryTracker()
 
         init(id: UInt64, number: UInt16, epoch: UInt64) {
             self.id = id

@@ -21,8 +21,8 @@ public import Synchronization
     }
     @usableFromInline let isClaimed = Atomic(false)
     @usableFromInline let phase = Atomic(UInt8(0))
-    @usableFromInline nonisolated(unsafe) var result: Result<Value, Failure>?
-    @usableFromInline nonisolated(unsafe) var continuation: UnsafeContinuation<Void, Never>?
+    @exclusivity(unchecked) @usableFromInline nonisolated(unsafe) var result: Result<Value, Failure>?
+    @exclusivity(unchecked) @usableFromInline nonisolated(unsafe) var continuation: UnsafeContinuation<Void, Never>?
     @usableFromInline let cancelled: Failure
 
     /// - Parameter cancelled: what ``value()`` throws when the waiting task is cancelled.

@@ -70,7 +70,7 @@ struct BenchConsumeSite: BenchSite {
             let queue = BenchName.make()
             try await channel.declareQueue(queue, exclusive: true)
             self.logger.debug("made a queue", metadata: ["amqp.queue": "\(queue)"])
-            try await self.fill(queue, count, channel)
+            try await self.fill(queue, count)
             try await channel.qos(prefetchCount: Self.prefetch)
             tasks.append(
                 BenchTask(self.connection.taskExecutor) { progress in
@@ -81,11 +81,17 @@ struct BenchConsumeSite: BenchSite {
     }
 
     @concurrent
-    private func fill(_ queue: String, _ count: Int, _ channel: AMQPChannel) async throws {
-        for number in 0..<count {
+    private func fill(_ queue: String, _ count: Int) async throws {
+        guard count > 0 else { return }
+        let channel = try await self.connection.openChannel()
+        try await channel.confirmSelect()
+        for number in 1..<max(count, 1) {
             if number % BenchPlan.stride == 0 { try Task.checkCancellation() }
             try await channel.publish(self.message, routingKey: queue)
         }
+        // Confirmed when it is in the queue, and with it all before: no other answer of a broker says that.
+        try await channel.publishConfirmed(self.message, routingKey: queue)
+        await channel.close()
     }
 
     private static func consume(
