@@ -48,7 +48,7 @@ HareDo against other libraries on one RabbitMQ, one after another on one machine
 $ Benchmarks/compare --report Docs/benchmarks.md
 ```
 
-installs what is missing (Debian packages), builds everything, and takes about a quarter of an hour; `--quick` takes a few minutes and
+installs what is missing (Debian packages), builds everything, and takes about ten minutes once that is done; `--quick` takes a few minutes and
 is good for a first look only. `Benchmarks/compare --help` tells the rest.
 """
 
