@@ -5,7 +5,7 @@
 SOURCES := Sources Tests Tool/Sources Tool/Tests Benchmarks/Sources Benchmarks/HareDoBenchmarks \
 	Package.swift Tool/Package.swift Benchmarks/Package.swift
 
-FILTER := .
+FILTER := .*
 
 .PHONY: help build demo test fuzz counts counts-update bench footprint format format-check clean toolchain
 .DEFAULT_GOAL := help
