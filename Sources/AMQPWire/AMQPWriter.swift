@@ -171,6 +171,10 @@ extension ByteBuffer {
                 self.moveWriterIndex(forwardBy: count)
                 return count
             }
+            // What a `ByteBuffer` is sure to hold; it would trap beyond its own limit.
+            guard count <= Int(Int32.max) - self.writerIndex else {
+                throw AMQPWireError(.valueTooLong, "a value of \(count) bytes, and at most 2 GiB can be written")
+            }
             self.reserveCapacity(minimumWritableBytes: count)
         }
     }

@@ -149,6 +149,18 @@ struct BasicPropertiesTests {
         #expect(buffer == ByteBuffer(string: "before"))
     }
 
+    @Test("A list larger than any buffer is refused before memory is taken for it")
+    func tooLarge() {
+        let part = AMQPFieldValue.byteArray([UInt8](repeating: 0, count: 1 << 20))
+        var properties = AMQPBasicProperties()
+        properties.headers = ["parts": .array(Array(repeating: part, count: 2100))]
+        var buffer = ByteBuffer(string: "before")
+        let error = #expect(throws: AMQPWireError.self) { try properties.encode(into: &buffer) }
+        #expect(error?.code == .valueTooLong)
+        #expect(buffer == ByteBuffer(string: "before"))
+        #expect(buffer.capacity < 1 << 20)
+    }
+
     @Test("A list is read from a slice in the middle of a buffer")
     func slice() throws {
         var buffer = ByteBuffer(bytes: [9, 9, 9] + PropertySample.every + [9])
