@@ -171,11 +171,17 @@ extension ByteBuffer {
                 self.moveWriterIndex(forwardBy: count)
                 return count
             }
-            // What a `ByteBuffer` is sure to hold; it would trap beyond its own limit.
-            guard count <= Int(Int32.max) - self.writerIndex else {
-                throw AMQPWireError(.valueTooLong, "a value of \(count) bytes, and at most 2 GiB can be written")
-            }
-            self.reserveCapacity(minimumWritableBytes: count)
+            try self.makeRoom(for: count)
         }
+    }
+
+    /// Never inlined: it is seldom needed, and would be in the way of every message.
+    @inline(never)
+    private mutating func makeRoom(for count: Int) throws(AMQPWireError) {
+        // What a `ByteBuffer` is sure to hold; it would trap beyond its own limit.
+        guard count <= Int(Int32.max) - self.writerIndex else {
+            throw AMQPWireError(.valueTooLong, "a value of \(count) bytes, and at most 2 GiB can be written")
+        }
+        self.reserveCapacity(minimumWritableBytes: count)
     }
 }
