@@ -9,10 +9,6 @@ func frame(_ kind: UInt8, channel: UInt16 = 1, _ payload: [UInt8], end: UInt8 = 
     [kind] + bigEndian(channel) + bigEndian(UInt32(payload.count)) + payload + [end]
 }
 
-func bigEndian<T: FixedWidthInteger>(_ value: T) -> [UInt8] {
-    stride(from: T.bitWidth - 8, through: 0, by: -8).map { UInt8(truncatingIfNeeded: value >> T($0)) }
-}
-
 /// Feeds the chunks one after another and asks for frames after each, as a connection does.
 func decode(_ chunks: [[UInt8]], maximumFrameSize: UInt32 = 131_072) throws(AMQPWireError) -> [AMQPFrame] {
     var decoder = AMQPFrameDecoder(maximumFrameSize: maximumFrameSize)

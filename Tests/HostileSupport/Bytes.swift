@@ -18,6 +18,11 @@ package func bytes(compactHex: String) -> [UInt8] {
     }
 }
 
+/// An integer as it stands on the wire.
+package func bigEndian<T: FixedWidthInteger>(_ value: T) -> [UInt8] {
+    stride(from: T.bitWidth - 8, through: 0, by: -8).map { UInt8(truncatingIfNeeded: value >> T($0)) }
+}
+
 /// Something that must not be, whatever the input.
 package struct Finding: Error, CustomStringConvertible {
     package let description: String

@@ -82,7 +82,7 @@ final class LinkState: Sendable {
 
     /// The link, if necessary after waiting for a connection that is being made.
     func link(until deadline: NIODeadline, _ scheduler: DeadlineScheduler) async throws(HareDoError) -> PeerLink {
-        if case .connected(let link) = self.state { return link }
+        if let link = try self.connected { return link }
         return try await self.comingLink(until: deadline, scheduler)
     }
 

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import AMQPClient
 import HareDo
-import TestSupport
 
 /// A peer of ours with time enough for programs that take long to start, disconnected at the end whatever happens.
 func withPeer<R>(
@@ -16,21 +14,6 @@ func withPeer<R>(
         return result
     } catch {
         await peer.disconnect()
-        throw error
-    }
-}
-
-/// A channel of ours, closed with its connection at the end whatever happens.
-func withChannel<R>(
-    _ url: String, isolation: isolated (any Actor)? = #isolation, _ body: (AMQPChannel) async throws -> R
-) async throws -> R {
-    let connection = try await AMQPConnection.connect(AMQPConfiguration(uri: url))
-    do {
-        let result = try await body(try await connection.openChannel())
-        await connection.close()
-        return result
-    } catch {
-        await connection.close()
         throw error
     }
 }
