@@ -123,12 +123,17 @@ public actor AMQPConnection {
             waiter.resolve(
                 .failure(AMQPError(.connectTimedOut, "no answer from the broker at \(address) within \(timeout)")))
         }
-        if let transport {
-            self.connected(Result { try self.prepare(transport) }.map { transport })
-        } else {
-            self.startConnecting()
-        }
         do {
+            if let transport {
+                self.connected(Result { try self.prepare(transport) }.map { transport })
+            } else {
+                let address = self.configuration.addresses.randomElement() ?? self.configuration.address
+                var tls: TLSContext?
+                if let settings = self.configuration.tls { tls = try await TLSContext.make(settings) }
+                self.handshake = HandshakeMachine(
+                    self.configuration, address: address, secret: try await self.configuration.credentials.secret())
+                self.startConnecting(to: address, tls)
+            }
             try await waiter.value()
             self.scheduler.cancel(deadline)
         } catch {
@@ -138,20 +143,12 @@ public actor AMQPConnection {
         }
     }
 
-    private func startConnecting() {
-        let bootstrap = ClientBootstrap(group: self.eventLoop)
-            .connectTimeout(TimeAmount(self.configuration.connectTimeout.inBounds))
-            .channelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    try self.assumeIsolated { try $0.prepare(channel) }
-                }
-            }
-        let future =
-            switch self.configuration.address {
-            case .tcp(let host, let port): bootstrap.connect(host: host, port: port)
-            case .unixDomainSocket(let path): bootstrap.connect(unixDomainSocketPath: path)
-            }
-        future.whenComplete { result in self.assumeIsolated { $0.connected(result) } }
+    private func startConnecting(to address: AMQPConfiguration.Address, _ tls: TLSContext?) {
+        Connector.connect(
+            to: address, tls: tls, on: self.eventLoop, timeout: TimeAmount(self.configuration.connectTimeout.inBounds)
+        ) { channel in
+            channel.eventLoop.makeCompletedFuture { try self.assumeIsolated { try $0.prepare(channel) } }
+        }.whenComplete { result in self.assumeIsolated { $0.connected(result) } }
     }
 
     private func prepare(_ channel: any Channel) throws {
@@ -181,11 +178,7 @@ public actor AMQPConnection {
             self.gate.connected(channel)
             self.gate.writeProtocolHeader()
         case .failure(let error):
-            let why = ConnectFailure.describe(error)
-            self.end(
-                AMQPError(
-                    ConnectFailure.isTimeout(error) ? .connectTimedOut : .connectFailed,
-                    "no broker at \(self.configuration.address) (\(why))", cause: error))
+            self.end(ConnectFailure.error(error, address: self.configuration.address))
         }
     }
 
@@ -226,6 +219,7 @@ public actor AMQPConnection {
 
     func received(_ bytes: ByteBuffer) {
         self.heartbeat?.received(now: .now())
+        if !self.handshake.isDone { self.handshake.received(bytes: bytes) }
         self.decoder.append(bytes)
         do throws(AMQPWireError) {
             while let frame = try self.decoder.nextFrame() {
@@ -233,7 +227,7 @@ public actor AMQPConnection {
                 try self.received(frame)
             }
         } catch {
-            self.protocolFailed(AMQPError(decoding: error))
+            self.protocolFailed(self.handshake.isDone ? AMQPError(decoding: error) : self.handshake.undecodable(error))
         }
     }
 
@@ -422,7 +416,7 @@ public actor AMQPConnection {
     /// The socket closed, or failed.
     func transportEnded(_ cause: (any Error)?) {
         switch self.phase {
-        case .connecting: self.end(self.handshake.connectionEnded())
+        case .connecting: self.end(self.handshake.connectionEnded(cause))
         case .closing: self.end(Self.closedByUs)
         case .open:
             let why = cause.map { " (\(ConnectFailure.describe($0)))" } ?? ""
