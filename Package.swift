@@ -85,8 +85,8 @@ let package = Package(
             swiftSettings: ours),
         // What tests share: the brokers they run on, and the count of what ran on each.
         .target(
-            name: "TestSupport", dependencies: ["AMQPBroker", "AMQPClient"], path: "Tests/TestSupport",
-            swiftSettings: ours),
+            name: "TestSupport", dependencies: ["AMQPBroker", "AMQPClient", nioCore, nioPosix, nioConcurrency],
+            path: "Tests/TestSupport", swiftSettings: ours),
         // Parser, client and broker without sockets under hostile bytes: for tests from a seed, and for fuzzing.
         .target(
             name: "HostileSupport",
@@ -96,6 +96,11 @@ let package = Package(
         .testTarget(name: "HostileTests", dependencies: ["HostileSupport", nioCore], swiftSettings: ours),
         .testTarget(
             name: "ConformanceTests", dependencies: ["AMQPClient", "AMQPWire", "TestSupport", nioCore],
+            swiftSettings: ours),
+        // A real RabbitMQ whose operator and whose network do what they sometimes do.
+        .testTarget(
+            name: "FaultTests",
+            dependencies: ["AMQPClient", "AMQPWire", "TestSupport", nioCore, nioPosix, nioConcurrency],
             swiftSettings: ours),
         .testTarget(
             name: "HareDoTests",
