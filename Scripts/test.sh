@@ -9,16 +9,19 @@
 #                              are skipped (an error where CI is set)
 #   HAREDO_TEST_STEP_SECONDS   how long one step may take (2700)
 # The tests see:
-#   HAREDO_TEST_RABBITMQ  the URL of RabbitMQ; not set if it was left out
-#   HAREDO_TEST_LEDGER    the file to which each test body that used a broker appends one line when it runs,
-#                         `embedded NAME` or `rabbitmq NAME`
+#   HAREDO_TEST_RABBITMQ      the URL of RabbitMQ; not set if it was left out, nor are the next three
+#   HAREDO_TEST_RABBITMQ_TLS  the URL of its TLS listener, which asks for a client certificate and goes on without one
+#   HAREDO_TEST_RABBITMQ_CTL  a command of the shell: with arguments appended it is Scripts/rabbitmq.sh of that RabbitMQ
+#   HAREDO_TEST_CERTIFICATES  the folder of the certificates, see Scripts/certificates.sh
+#   HAREDO_TEST_LEDGER        the file to which each test body that used a broker appends one line when it runs:
+#                             `embedded NAME` or `rabbitmq NAME`, or `rabbitmq-only NAME` if it runs on no other
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 limit=${HAREDO_TEST_STEP_SECONDS:-2700}
 work=$(mktemp -d "${TMPDIR:-/tmp}/haredo-test.XXXXXX")
 export HAREDO_RABBITMQ_DIR=$work/rabbitmq HAREDO_RABBITMQ_OWNER=$$ HAREDO_TEST_LEDGER=$work/ledger
-unset HAREDO_TEST_RABBITMQ
+unset HAREDO_TEST_RABBITMQ HAREDO_TEST_RABBITMQ_TLS HAREDO_TEST_RABBITMQ_CTL HAREDO_TEST_CERTIFICATES
 export TMPDIR=$work/tmp # the tool chain leaves folders there
 mkdir "$TMPDIR"
 : >"$HAREDO_TEST_LEDGER"
@@ -130,10 +133,13 @@ if [[ ${HAREDO_TEST_NO_RABBITMQ:-} == 1 ]]; then
   printf '\n!!! RabbitMQ is LEFT OUT (HAREDO_TEST_NO_RABBITMQ): broker tests run on the embedded broker only !!!\n'
 else
   unset HAREDO_TEST_NO_RABBITMQ
-  step "RabbitMQ: install" Scripts/install-packages.sh rabbitmq-server
-  step "RabbitMQ: start" Scripts/rabbitmq.sh start
+  step "RabbitMQ: install" Scripts/install-packages.sh rabbitmq-server openssl
+  step "RabbitMQ: start" env HAREDO_RABBITMQ_TLS=optional Scripts/rabbitmq.sh start
   HAREDO_TEST_RABBITMQ=$(Scripts/rabbitmq.sh url)
-  export HAREDO_TEST_RABBITMQ
+  HAREDO_TEST_RABBITMQ_TLS=$(Scripts/rabbitmq.sh url-tls)
+  HAREDO_TEST_RABBITMQ_CTL=$(printf '%q ' env HAREDO_RABBITMQ_DIR="$HAREDO_RABBITMQ_DIR" "$PWD/Scripts/rabbitmq.sh")
+  HAREDO_TEST_CERTIFICATES=$HAREDO_RABBITMQ_DIR/tls
+  export HAREDO_TEST_RABBITMQ HAREDO_TEST_RABBITMQ_TLS HAREDO_TEST_RABBITMQ_CTL HAREDO_TEST_CERTIFICATES
 fi
 
 test_package "Library"
@@ -150,6 +156,7 @@ if [[ -z ${HAREDO_TEST_RABBITMQ:-} ]]; then
   echo "test bodies on RabbitMQ:            LEFT OUT"
 else
   echo "test bodies on RabbitMQ:            $rabbitmq"
+  echo "test bodies on RabbitMQ alone:      $(names rabbitmq-only | wc -l)"
   if ((rabbitmq == 0)); then
     echo "nothing was tested on RabbitMQ"
     exit 1

@@ -2,7 +2,6 @@
 import AMQPWire
 import Logging
 import NIOCore
-import NIOPosix
 
 /// Sockets and handshakes: one attempt at a time.
 extension AMQPConnection {
@@ -52,7 +51,6 @@ extension AMQPConnection {
     ) async throws(AMQPError) {
         let waiter = PublishWaiter(cancelled: .cancelled)
         if case .refuse(let error) = self.machine.connect(waiter) { throw error }
-        self.handshake = HandshakeMachine(self.configuration)
         self.decoder = AMQPFrameDecoder(
             maximumFrameSize: max(self.configuration.frameMax, AMQPFrame.minimumFrameMax))
         let token = self.scheduler.schedule(at: deadline) {
@@ -60,12 +58,14 @@ extension AMQPConnection {
                 .failure(AMQPError(.connectTimedOut, "no answer from the broker at \(address) within \(timeout)")))
         }
         defer { self.scheduler.cancel(token) }
-        if let transport {
-            self.connected(Result { try self.prepare(transport) }.map { transport }, at: address, for: waiter)
-        } else {
-            self.startConnecting(to: address, until: deadline, for: waiter)
-        }
         do {
+            let (tls, secret) = try await self.secrets(until: deadline)
+            self.handshake = HandshakeMachine(self.configuration, address: address, secret: secret)
+            if let transport {
+                self.connected(Result { try self.prepare(transport) }.map { transport }, at: address, for: waiter)
+            } else {
+                self.startConnecting(to: address, tls, until: deadline, for: waiter)
+            }
             try await waiter.value()
         } catch {
             // Given up from here, and not because it failed: what is underway has to go.
@@ -74,22 +74,41 @@ extension AMQPConnection {
         }
     }
 
+    /// Certificates and credentials, read and asked for anew each time: both may have changed.
+    private func secrets(
+        until deadline: NIODeadline
+    ) async throws(AMQPError) -> (TLSContext?, AMQPCredentials.Secret?) {
+        let credentials = self.configuration.credentials
+        guard self.configuration.tls != nil || credentials.hasProvider else { return (nil, credentials.fixedSecret) }
+        let settings = self.configuration.tls
+        let waiter = Waiter<(TLSContext?, AMQPCredentials.Secret?), AMQPError>(cancelled: .cancelled)
+        // A provider may take its time, and heed no cancellation: it is not waited for longer than there is time.
+        let task = Task { @concurrent in
+            do throws(AMQPError) {
+                var context: TLSContext?
+                if let settings { context = try await TLSContext.make(settings) }
+                waiter.resolve(.success((context, try await credentials.secret())))
+            } catch {
+                waiter.resolve(.failure(error))
+            }
+        }
+        let token = self.scheduler.schedule(at: deadline) {
+            waiter.resolve(.failure(AMQPError(.connectTimedOut, "the credentials' provider did not answer in time")))
+        }
+        defer {
+            self.scheduler.cancel(token)
+            task.cancel()
+        }
+        return try await waiter.value()
+    }
+
     private func startConnecting(
-        to address: AMQPConfiguration.Address, until deadline: NIODeadline, for waiter: PublishWaiter
+        to address: AMQPConfiguration.Address, _ tls: TLSContext?, until deadline: NIODeadline,
+        for waiter: PublishWaiter
     ) {
-        let bootstrap = ClientBootstrap(group: self.eventLoop)
-            .connectTimeout(deadline - .now())
-            .channelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    try self.assumeIsolated { try $0.prepare(channel) }
-                }
-            }
-        let future =
-            switch address {
-            case .tcp(let host, let port): bootstrap.connect(host: host, port: port)
-            case .unixDomainSocket(let path): bootstrap.connect(unixDomainSocketPath: path)
-            }
-        future.whenComplete { result in self.assumeIsolated { $0.connected(result, at: address, for: waiter) } }
+        Connector.connect(to: address, tls: tls, on: self.eventLoop, timeout: deadline - .now()) { channel in
+            channel.eventLoop.makeCompletedFuture { try self.assumeIsolated { try $0.prepare(channel) } }
+        }.whenComplete { result in self.assumeIsolated { $0.connected(result, at: address, for: waiter) } }
     }
 
     private func prepare(_ channel: any Channel) throws {
@@ -127,11 +146,7 @@ extension AMQPConnection {
             self.gate.connected(channel)
             self.gate.writeProtocolHeader()
         case .failure(let error):
-            let why = ConnectFailure.describe(error)
-            self.lost(
-                AMQPError(
-                    ConnectFailure.isTimeout(error) ? .connectTimedOut : .connectFailed,
-                    "no broker at \(address) (\(why))", cause: error))
+            self.lost(ConnectFailure.error(error, address: address))
         }
     }
 

@@ -150,6 +150,7 @@ public actor AMQPConnection {
 
     func received(_ bytes: ByteBuffer) {
         self.heartbeat?.received(now: .now())
+        if !self.handshake.isDone { self.handshake.received(bytes: bytes) }
         self.decoder.append(bytes)
         do throws(AMQPWireError) {
             while let frame = try self.decoder.nextFrame() {
@@ -157,7 +158,7 @@ public actor AMQPConnection {
                 try self.received(frame)
             }
         } catch {
-            self.protocolFailed(AMQPError(decoding: error))
+            self.protocolFailed(self.handshake.isDone ? AMQPError(decoding: error) : self.handshake.undecodable(error))
         }
     }
 
@@ -358,7 +359,7 @@ public actor AMQPConnection {
     func transportEnded(_ cause: (any Error)?) {
         guard self.isReading else { return }
         guard self.handshake.isDone else {
-            self.lost(self.handshake.connectionEnded())
+            self.lost(self.handshake.connectionEnded(cause))
             return
         }
         let why = cause.map { " (\(ConnectFailure.describe($0)))" } ?? ""

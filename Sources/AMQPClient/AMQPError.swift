@@ -9,6 +9,7 @@ public struct AMQPError: Error, Sendable, CustomStringConvertible {
             case connectFailed, connectTimedOut, authenticationFailed, virtualHostRefused, connectionClosed
             case channelClosed, consumerCancelled, timedOut, cancelled, invalidArgument, protocolViolation
             case returned, nacked, outcomeUnknown, alreadySettled, alreadyIterated, connectionLost, deliveryExpired
+            case tlsFailed
         }
         private let name: Name
         private init(_ name: Name) { self.name = name }
@@ -17,6 +18,8 @@ public struct AMQPError: Error, Sendable, CustomStringConvertible {
         public static let connectFailed = Code(.connectFailed)
         /// The connection, or the handshake on it, took longer than ``AMQPConfiguration/connectTimeout``.
         public static let connectTimedOut = Code(.connectTimedOut)
+        /// There is a TCP connection but no TLS: one side does not speak it, or does not believe the other's certificate.
+        public static let tlsFailed = Code(.tlsFailed)
         /// The broker refused user or password (403).
         public static let authenticationFailed = Code(.authenticationFailed)
         /// The virtual host does not exist, or the user may not use it (530).

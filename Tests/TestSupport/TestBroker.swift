@@ -39,10 +39,10 @@ public enum TestBroker: String, Sendable, CaseIterable, CustomStringConvertible 
         switch self {
         case .rabbitMQ:
             guard let url = Self.rabbitMQURL else { throw MissingBroker() }
-            try self.enter(test)
+            try Self.enter("\(self.rawValue) \(test)")
             return try await body(url)
         case .embedded:
-            try self.enter(test)
+            try Self.enter("\(self.rawValue) \(test)")
             let broker = try await AMQPEmbeddedBroker.start(.init(), logger: nil)
             do {
                 let result = try await body(broker.url)
@@ -55,13 +55,36 @@ public enum TestBroker: String, Sendable, CaseIterable, CustomStringConvertible 
         }
     }
 
+    /// Whether tests that only RabbitMQ can run have one: in CI always, and its absence fails them.
+    public static var hasRabbitMQ: Bool { Self.available.contains(.rabbitMQ) }
+
+    /// Runs a test body that is about RabbitMQ itself, on the one that all tests share, and enters it in the ledger.
+    public static func runOnRabbitMQ<R>(
+        _ test: String = #function, isolation: isolated (any Actor)? = #isolation,
+        _ body: (_ url: String) async throws -> R
+    ) async throws -> R {
+        guard let url = Self.rabbitMQURL else { throw MissingBroker() }
+        try Self.enter("rabbitmq-only \(test)")
+        return try await body(url)
+    }
+
+    /// Runs a test body on a RabbitMQ that nobody else uses and that is gone afterwards, and enters it in the ledger.
+    public static func runOnOwnRabbitMQ<R>(
+        nodes: Int = 1, tls: RabbitMQControl.TLS? = nil, _ test: String = #function,
+        isolation: isolated (any Actor)? = #isolation, _ body: (RabbitMQControl) async throws -> R
+    ) async throws -> R {
+        guard Self.rabbitMQURL != nil else { throw MissingBroker() }
+        try Self.enter("rabbitmq-only \(test)")
+        return try await RabbitMQControl.with(nodes: nodes, tls: tls, body)
+    }
+
     /// One line per body that ran, in the file that `HAREDO_TEST_LEDGER` names.
-    private func enter(_ test: String) throws {
+    private static func enter(_ entry: String) throws {
         guard let path = Self.environment["HAREDO_TEST_LEDGER"] else { return }
         let file = open(path, O_WRONLY | O_APPEND | O_CREAT, 0o644)
         guard file >= 0 else { throw CocoaError(.fileWriteUnknown) }
         defer { close(file) }
-        let line = Array("\(self.rawValue) \(test)\n".utf8)
+        let line = Array("\(entry)\n".utf8)
         guard write(file, line, line.count) == line.count else { throw CocoaError(.fileWriteUnknown) }
     }
 

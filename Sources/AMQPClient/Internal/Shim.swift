@@ -1,1 +1,0 @@
-extension AMQPConfiguration { var addresses: [Address] { [self.address] } }
