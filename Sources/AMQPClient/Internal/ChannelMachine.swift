@@ -178,6 +178,9 @@ extension AMQPMethod {
         case .basicGet: [.basicGetOk, .basicGetEmpty]
         case .basicRecover: [.basicRecoverOk]
         case .confirmSelect: [.confirmSelectOk]
+        case .txSelect: [.txSelectOk]
+        case .txCommit: [.txCommitOk]
+        case .txRollback: [.txRollbackOk]
         default: []
         }
     }

@@ -318,6 +318,7 @@ private enum Event: CaseIterable {
     @Test func everySynchronousMethodOfOursHasItsReply() {
         #expect(AMQPMethod.basicGet(.init(queue: "q")).replies == [.basicGetOk, .basicGetEmpty])
         #expect(AMQPMethod.confirmSelect(.init()).replies == [.confirmSelectOk])
+        #expect(AMQPMethod.txCommit(.init()).replies == [.txCommitOk])
         #expect(AMQPMethod.basicAck(.init(deliveryTag: 1)).replies.isEmpty)
     }
 }
