@@ -1,0 +1,1 @@
+extension AMQPConfiguration { var addresses: [Address] { [self.address] } }
