@@ -69,6 +69,11 @@ public struct AMQPConfiguration: Sendable {
     /// Bytes that may wait to be written before ``AMQPChannel/publish(_:exchange:routingKey:mandatory:)`` suspends.
     /// Default 1 MiB.
     public var outputHighWaterMark = 1 << 20
+    /// Messages of one channel in confirm mode that may wait for the broker's confirms before publishing suspends.
+    /// Default 10,000.
+    public var maximumUnconfirmed = 10_000
+    /// How the connection comes back after a loss.
+    public var recovery = AMQPRecovery()
     /// Largest body that may be published, in bytes. Default 16 MiB, RabbitMQ's own limit.
     public var maximumMessageSize = 16 << 20
     /// Largest body accepted from the broker, in bytes; a larger one ends the connection. Default 128 MiB.
