@@ -231,6 +231,21 @@ import Testing
         #expect(error?.code == .authenticationFailed)
     }
 
+    /// What a broker says ends up on terminals and in logs.
+    @Test func aHostileReplyTextIsDefused() async throws {
+        let text = "\u{1B}[2J\r\nroot: \u{202E}" + String(repeating: "x", count: 200)
+        let error = try await self.refusal { peer in
+            _ = try await peer.start()
+            try await peer.send(
+                .connectionClose(.init(replyCode: 320, replyText: text, failingClassID: 0, failingMethodID: 0)), on: 0)
+            try await peer.expect(.connectionCloseOk, on: 0)
+            try await peer.expectClosed()
+        }
+        #expect(error?.reply?.text == text)
+        #expect(error?.message.contains("320") == true)
+        #expect(error?.message.unicodeScalars.allSatisfy { $0.value >= 0x20 && $0.value != 0x202E } == true)
+    }
+
     @Test func anUnknownVirtualHost() async throws {
         let error = try await self.refusal { peer in
             _ = try await peer.start()
