@@ -114,6 +114,44 @@ import Testing
         }
     }
 
+    @Test func whatWasAskedForTheLostConnectionIsNotSentOnTheNextOne() async throws {
+        let asked = NIOLockedValueBox(0)
+        let (release, releasing) = AsyncStream.makeStream(of: Void.self)
+        let (returned, returning) = AsyncStream.makeStream(of: Void.self)
+        let broker = try await ScriptedBroker.start()
+        var configuration = broker.configuration
+        configuration.recovery = AMQPRecovery()
+        configuration.credentials = .provider {
+            let count = asked.withLockedValue { count in
+                count += 1
+                return count
+            }
+            guard count == 2 else {
+                return .init(user: "u", password: "\(count)", expiresAt: .now + .seconds(count == 1 ? 0 : 1000))
+            }
+            // It takes longer than the connection lives, and does not heed that it is cancelled.
+            await Task { for await _ in release {} }.value
+            defer { returning.finish() }
+            return .init(user: "u", password: "stale", expiresAt: .now + .seconds(1000))
+        }
+        async let connected = AMQPConnection.connect(configuration)
+        let peer = try await broker.accept()
+        try await peer.handshake()
+        let connection = try await connected
+        try await eventually { asked.withLockedValue { $0 } == 2 }
+        await peer.close()
+        let next = try await broker.accept()
+        releasing.finish()
+        for await _ in returned {}
+        #expect(try await next.handshake().startOk.response == "\0u\03")
+        async let opened = connection.openChannel()
+        try await next.openChannel()
+        _ = try await opened
+        await next.close()
+        await connection.close()
+        await broker.stop()
+    }
+
     @Test func aClosedConnectionAsksNobody() async throws {
         let provider = Provider([("first", .milliseconds(1)), ("second", .seconds(1000))])
         weak var connection: AMQPConnection?
