@@ -176,6 +176,7 @@ extension AMQPConnection {
         self.highestNumber = 0
         self.heartbeat = HeartbeatMonitor(seconds: negotiated.heartbeat, now: .now())
         self.scheduleHeartbeat()
+        self.startRenewal()
         self.logger.debug("connected", metadata: ["amqp.vhost": "\(self.configuration.virtualHost)"])
         switch self.machine.established() {
         case .opened(let waiter):
