@@ -150,7 +150,7 @@ private struct ProcessEnd: @unchecked Sendable {
         return try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { continuation in
                 self.process.terminationHandler = { continuation.resume(returning: $0.terminationStatus) }
-                do { try self.process.run() } catch {
+                do { try self.start() } catch {
                     self.process.terminationHandler = nil
                     continuation.resume(throwing: error)
                 }
@@ -158,6 +158,17 @@ private struct ProcessEnd: @unchecked Sendable {
         } onCancel: {
             self.end()
         }
+    }
+
+    /// With all signals open: the threads that tasks run on block most of them, and what is started would inherit that and
+    /// never heed a SIGTERM.
+    private func start() throws {
+        var none = sigset_t()
+        var before = sigset_t()
+        sigemptyset(&none)
+        pthread_sigmask(SIG_SETMASK, &none, &before)
+        defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
+        try self.process.run()
     }
 
     private func end() {
