@@ -27,6 +27,8 @@ let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio
 let nioConcurrency: Target.Dependency = .product(name: "NIOConcurrencyHelpers", package: "swift-nio")
 let deques: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
 let heaps: Target.Dependency = .product(name: "HeapModule", package: "swift-collections")
+let nioTLS: Target.Dependency = .product(name: "NIOTLS", package: "swift-nio")
+let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 
 let package = Package(
@@ -42,6 +44,7 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
@@ -52,7 +55,9 @@ let package = Package(
         .executableTarget(name: "AMQPWireGenerator", swiftSettings: ours),
         .target(
             name: "AMQPClient",
-            dependencies: ["AMQPWire", nioCore, nioPosix, nioConcurrency, deques, heaps, logging],
+            dependencies: [
+                "AMQPWire", nioCore, nioPosix, nioTLS, nioSSL, nioConcurrency, deques, heaps, logging,
+            ],
             swiftSettings: ours),
         .target(
             name: "AMQPBroker",
@@ -72,7 +77,8 @@ let package = Package(
             exclude: ["Golden"], swiftSettings: ours),
         .testTarget(
             name: "AMQPClientTests",
-            dependencies: ["AMQPClient", "AMQPWire", nioCore, nioPosix, nioConcurrency, deques], swiftSettings: ours),
+            dependencies: ["AMQPClient", "AMQPWire", nioCore, nioPosix, nioSSL, nioConcurrency, deques],
+            swiftSettings: ours),
         .testTarget(
             name: "AMQPBrokerTests",
             dependencies: ["AMQPBroker", "AMQPWire", "HostileSupport", nioCore, nioPosix, nioConcurrency],

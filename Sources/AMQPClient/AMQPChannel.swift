@@ -8,17 +8,15 @@ package import NIOCore
 /// Made by ``AMQPConnection/openChannel()``. May be used from any task; publishing and acknowledging do not hop to
 /// another thread.
 public final class AMQPChannel: Sendable {
-    /// Unique in the connection, unlike the number, which is used again.
+    /// Unique in the connection and kept over recoveries, unlike the number.
     let id: UInt64
-    let number: UInt16
     /// The connection it belongs to.
     public let connection: AMQPConnection
     private let endedWith = NIOLockedValueBox<AMQPError?>(nil)
     private let lastConsumer = NIOLockedValueBox(0)
 
-    init(id: UInt64, number: UInt16, connection: AMQPConnection) {
+    init(id: UInt64, connection: AMQPConnection) {
         self.id = id
-        self.number = number
         self.connection = connection
     }
 
@@ -157,7 +155,7 @@ public final class AMQPChannel: Sendable {
         let latest = deadline ?? .after(self.connection.configuration.publishTimeout)
         let token = self.connection.scheduler.schedule(at: latest) {
             // Whoever takes it out of the queue decides: a message that was appended is not reported as timed out.
-            guard gate.abandon(handle) else { return }
+            guard gate.abandon(handle, channel: publish.channel) else { return }
             waiter.resolve(.failure(AMQPError(.timedOut, "no room to publish in time: the broker takes nothing")))
         }
         defer { self.connection.scheduler.cancel(token) }
@@ -169,7 +167,7 @@ public final class AMQPChannel: Sendable {
                 return .failure(error)
             }
         } onCancel: {
-            if gate.abandon(handle) { waiter.resolve(.failure(.cancelled)) }
+            if gate.abandon(handle, channel: publish.channel) { waiter.resolve(.failure(.cancelled)) }
         }
         try result.get()
     }
@@ -199,6 +197,12 @@ public final class AMQPChannel: Sendable {
     /// Calls `action` on the connection's event loop when the channel has ended; at once if it has.
     package func whenEnded(_ action: @escaping @Sendable (AMQPError) -> Void) async {
         await self.connection.whenEnded(self, action)
+    }
+
+    /// Calls `action` on the connection's event loop whenever a generation of the channel is lost: what was under way on
+    /// it will not be answered.
+    package func whenInterrupted(_ action: @escaping @Sendable (AMQPError) -> Void) async {
+        await self.connection.whenInterrupted(self, action)
     }
 
     // MARK: - Consuming
@@ -262,14 +266,16 @@ public final class AMQPChannel: Sendable {
         _ queue: String, acknowledgement: Acknowledgement = .manual
     ) async throws(AMQPError) -> AMQPDelivery? {
         let reply = try await self.request(.basicGet(.init(queue: queue, noAck: acknowledgement == .automatic)))
-        guard case .content(let content) = reply, case .basicGetOk(let getOk) = content.method else { return nil }
+        guard case .content(let content, let epoch) = reply, case .basicGetOk(let getOk) = content.method else {
+            return nil
+        }
         do {
             return AMQPDelivery(
                 .init(
                     consumerTag: "", deliveryTag: getOk.deliveryTag, redelivered: getOk.redelivered,
                     exchange: getOk.exchange, routingKey: getOk.routingKey),
                 properties: try content.header.decodeProperties(), body: content.body, channel: self,
-                epoch: self.connection.gate.epoch(channel: self.id))
+                epoch: epoch)
         } catch {
             throw AMQPError(decoding: error)
         }
@@ -289,8 +295,8 @@ public final class AMQPChannel: Sendable {
     ///   - prefetchCount: largest number of unacknowledged deliveries; 0 means no limit.
     ///   - scope: RabbitMQ reads the specification's `global` differently from the specification itself.
     public func qos(prefetchCount: UInt16, scope: QosScope = .consumer) async throws(AMQPError) {
-        _ = try await self.request(
-            .basicQos(.init(prefetchSize: 0, prefetchCount: prefetchCount, global: scope == .channel)))
+        try await self.connection.qos(
+            .init(prefetchSize: 0, prefetchCount: prefetchCount, global: scope == .channel), on: self)
     }
 
     /// Puts every unacknowledged delivery of the channel back into its queue. Sends `basic.recover`.

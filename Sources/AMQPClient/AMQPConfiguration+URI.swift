@@ -3,10 +3,18 @@
 extension AMQPConfiguration {
     /// Reads an `amqp://user:password@host:port/vhost` URI, as RabbitMQ defines it.
     ///
-    /// Everything may be left out: the defaults are `guest`, `guest`, `localhost`, 5672 and `/`. User, password and
-    /// virtual host are percent-decoded; `amqp://host` is the virtual host `/`, `amqp://host/` the one with an empty
-    /// name, and `%2f` stands for a slash. Of the query parameters `heartbeat` (seconds), `connection_timeout`
-    /// (milliseconds) and `channel_max` are understood.
+    /// Everything may be left out: the defaults are `guest`, `guest`, `localhost`, 5672 and `/`; with `amqps`, which is
+    /// AMQP over TLS, 5671. User, password and virtual host are percent-decoded; `amqp://host` is the virtual host `/`,
+    /// `amqp://host/` the one with an empty name, and `%2f` stands for a slash. Several hosts of one cluster are
+    /// separated by commas: `amqp://user:password@a:5672,b,[::1]/vhost`.
+    ///
+    /// These query parameters are understood, and others ignored:
+    /// - `heartbeat` (seconds), `connection_timeout` (milliseconds), `channel_max`
+    /// - `auth_mechanism`: `plain`, `amqplain` or `external`, several times for several, the best one first
+    /// - only with `amqps`: `cacertfile`, the authorities to trust; `certfile` and `keyfile`, the client's certificate and
+    ///   key (one file may hold both); `verify`, which is `verify_peer` unless it is set to `verify_none`;
+    ///   `server_name_indication`, another name than the host's to ask for and to check. With `disable` none is sent, and
+    ///   then the certificate's name is not checked either.
     ///
     /// `unix:` and a path stand for a broker on a Unix-domain socket.
     ///
@@ -16,15 +24,12 @@ extension AMQPConfiguration {
             self.init(address: .unixDomainSocket(path: String(uri.dropFirst(5))))
             return
         }
-        // Nothing of the URI itself is put in messages: it may hold a password.
-        func wrong(_ what: String) -> AMQPError {
-            AMQPError(.invalidArgument, "\(what) in the broker's URI; expected amqp://user:password@host:port/vhost")
-        }
-        guard let schemeEnd = uri.firstRange(of: "://") else { throw wrong("no scheme") }
+        guard let schemeEnd = uri.firstRange(of: "://") else { throw Self.wrong("no scheme") }
+        let tls: AMQPTLS?
         switch uri[..<schemeEnd.lowerBound].lowercased() {
-        case "amqp": break
-        case "amqps": throw wrong("TLS (amqps) is not supported yet")
-        default: throw wrong("a scheme other than amqp")
+        case "amqp": tls = nil
+        case "amqps": tls = AMQPTLS()
+        default: throw Self.wrong("a scheme other than amqp and amqps")
         }
         var rest = uri[schemeEnd.upperBound...]
         var query: Substring?
@@ -35,63 +40,147 @@ extension AMQPConfiguration {
         var virtualHost = "/"
         if let slash = rest.firstIndex(of: "/") {
             let path = rest[rest.index(after: slash)...]
-            guard !path.contains("/") else { throw wrong("a virtual host with a bare slash (write %2f)") }
-            guard let decoded = Self.percentDecoded(path) else { throw wrong("a bad percent escape") }
-            virtualHost = decoded
+            guard !path.contains("/") else { throw Self.wrong("a virtual host with a bare slash (write %2f)") }
+            virtualHost = try Self.decoded(path)
             rest = rest[..<slash]
         }
         var user = "guest"
         var password = "guest"
         if let at = rest.lastIndex(of: "@") {
             let parts = rest[..<at].split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
-            guard let name = Self.percentDecoded(parts[0]),
-                let secret = parts.count > 1 ? Self.percentDecoded(parts[1]) : password
-            else { throw wrong("a bad percent escape") }
-            (user, password) = (name, secret)
+            user = try Self.decoded(parts[0])
+            if parts.count > 1 { password = try Self.decoded(parts[1]) }
             rest = rest[rest.index(after: at)...]
         }
-        let (host, port) = try Self.hostAndPort(rest, default: 5672, wrong)
-        self.init(host: host, port: port, user: user, password: password, virtualHost: virtualHost)
-        for parameter in (query ?? "").split(separator: "&") {
-            try self.apply(parameter: parameter, wrong)
+        let hosts = rest.split(separator: ",", omittingEmptySubsequences: false)
+        let defaultPort = tls == nil ? Self.defaultPort : Self.defaultTLSPort
+        var addresses: [Address] = []
+        for host in hosts {
+            guard !host.isEmpty || hosts.count == 1 else { throw Self.wrong("a list of hosts with an empty one") }
+            let (name, port) = try Self.hostAndPort(host, default: defaultPort)
+            addresses.append(.tcp(host: name, port: port))
         }
+        self.init(
+            addresses: addresses, credentials: .fixed(user: user, password: password), virtualHost: virtualHost,
+            tls: tls)
+        try self.apply(query: query ?? "")
+    }
+
+    /// Nothing of the URI itself is put in messages: it may hold a password.
+    private static func wrong(_ what: String) -> AMQPError {
+        AMQPError(.invalidArgument, "\(what) in the broker's URI; expected amqp://user:password@host:port/vhost")
+    }
+
+    private static func decoded(_ text: Substring) throws(AMQPError) -> String {
+        guard let decoded = Self.percentDecoded(text) else { throw Self.wrong("a bad percent escape") }
+        return decoded
     }
 
     private static func hostAndPort(
-        _ authority: Substring, default defaultPort: Int, _ wrong: (String) -> AMQPError
+        _ authority: Substring, default defaultPort: Int
     ) throws(AMQPError) -> (String, Int) {
         var host = authority
         var port: Substring?
         if host.first == "[" {
-            guard let end = host.firstIndex(of: "]") else { throw wrong("an IPv6 address without its closing bracket") }
+            guard let end = host.firstIndex(of: "]") else {
+                throw Self.wrong("an IPv6 address without its closing bracket")
+            }
             let after = host[host.index(after: end)...]
-            guard after.isEmpty || after.first == ":" else { throw wrong("characters after an IPv6 address") }
+            guard after.isEmpty || after.first == ":" else { throw Self.wrong("characters after an IPv6 address") }
             port = after.isEmpty ? nil : after.dropFirst()
             host = host[host.index(after: host.startIndex)..<end]
         } else if let colon = host.lastIndex(of: ":") {
             port = host[host.index(after: colon)...]
             host = host[..<colon]
-            guard !host.contains(":") else { throw wrong("an IPv6 address without brackets") }
+            guard !host.contains(":") else { throw Self.wrong("an IPv6 address without brackets") }
         }
-        guard let name = Self.percentDecoded(host) else { throw wrong("a bad percent escape") }
+        let name = try Self.decoded(host)
         guard let port, !port.isEmpty else { return (name.isEmpty ? "localhost" : name, defaultPort) }
         // `Int` alone would take a sign.
         guard port.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }),
             let number = Int(port), (1...65535).contains(number)
-        else { throw wrong("a port that is not 1 to 65535") }
+        else { throw Self.wrong("a port that is not 1 to 65535") }
         return (name.isEmpty ? "localhost" : name, number)
     }
 
-    private mutating func apply(parameter: Substring, _ wrong: (String) -> AMQPError) throws(AMQPError) {
-        let parts = parameter.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-        guard parts.count == 2, ["heartbeat", "connection_timeout", "channel_max"].contains(parts[0]) else { return }
-        guard let value = UInt16(parts[1]).map(Int.init) ?? Int(parts[1]), value >= 0 else {
-            throw wrong("\(parts[0]) that is not a number")
+    private mutating func apply(query: Substring) throws(AMQPError) {
+        var tls = TLSParameters()
+        var mechanisms: [AMQPSASLMechanism] = []
+        for parameter in query.split(separator: "&") {
+            let parts = parameter.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            guard parts.count == 2, let name = Parameter(rawValue: String(parts[0])) else { continue }
+            let value = try Self.decoded(parts[1])
+            switch name {
+            case .heartbeat: self.heartbeat = .seconds(try Self.number(value, name))
+            case .connectionTimeout: self.connectTimeout = .milliseconds(try Self.number(value, name))
+            case .channelMax: self.channelMax = UInt16(clamping: try Self.number(value, name))
+            case .authMechanism:
+                guard let mechanism = AMQPSASLMechanism(rawValue: value.uppercased()) else {
+                    throw Self.wrong("auth_mechanism that is not plain, amqplain or external")
+                }
+                if !mechanisms.contains(mechanism) { mechanisms.append(mechanism) }
+            case .caCertFile, .certFile, .keyFile, .verify, .serverNameIndication:
+                // Who asks for TLS and gets none would not notice.
+                guard self.tls != nil else { throw Self.wrong("\(name.rawValue), which needs amqps,") }
+                guard !value.isEmpty else { throw Self.wrong("an empty \(name.rawValue)") }
+                tls[name] = value
+            }
         }
-        switch parts[0] {
-        case "heartbeat": self.heartbeat = .seconds(value)
-        case "connection_timeout": self.connectTimeout = .milliseconds(value)
-        default: self.channelMax = UInt16(clamping: value)
+        if !mechanisms.isEmpty { self.saslMechanisms = mechanisms }
+        if self.tls != nil { self.tls = try tls.settings() }
+    }
+
+    private static func number(_ text: String, _ name: Parameter) throws(AMQPError) -> Int {
+        // `Int` alone would take a sign.
+        guard !text.isEmpty, text.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }),
+            let value = Int(text)
+        else { throw Self.wrong("\(name.rawValue) that is not a number") }
+        return value
+    }
+
+    private enum Parameter: String {
+        case heartbeat
+        case connectionTimeout = "connection_timeout"
+        case channelMax = "channel_max"
+        case authMechanism = "auth_mechanism"
+        case caCertFile = "cacertfile"
+        case certFile = "certfile"
+        case keyFile = "keyfile"
+        case verify
+        case serverNameIndication = "server_name_indication"
+    }
+
+    /// They come in any order, and mean something only together.
+    private struct TLSParameters {
+        private var values: [Parameter: String] = [:]
+
+        subscript(_ name: Parameter) -> String? {
+            get { self.values[name] }
+            set { self.values[name] = newValue }
+        }
+
+        func settings() throws(AMQPError) -> AMQPTLS {
+            var tls = AMQPTLS()
+            if let file = self[.caCertFile] { tls.trust = .authorities(.file(file)) }
+            if let certificate = self[.certFile] {
+                tls.identity = .init(
+                    certificateChain: .file(certificate), privateKey: .file(self[.keyFile] ?? certificate))
+            } else if self[.keyFile] != nil {
+                throw AMQPConfiguration.wrong("keyfile without certfile")
+            }
+            switch self[.serverNameIndication] {
+            case nil: break
+            case "disable"?:
+                tls.serverName = .notSent
+                tls.verification = .withoutHostName
+            case let name?: tls.serverName = .name(name)
+            }
+            switch self[.verify] {
+            case nil, "verify_peer"?: break
+            case "verify_none"?: tls.verification = .none
+            default: throw AMQPConfiguration.wrong("verify that is not verify_peer or verify_none")
+            }
+            return tls
         }
     }
 

@@ -1,23 +1,138 @@
 // SPDX-License-Identifier: Apache-2.0
 import AMQPWire
+import Logging
+import NIOCore
 
-/// Synchronous methods on channels, and what the broker says on them.
+/// Channels: their opening and closing, and synchronous methods on them.
 extension AMQPConnection {
-    /// Sends a synchronous method and waits for its reply.
+    /// Opens a channel. While the connection is being recovered it waits for that.
     ///
-    /// The caller that is cancelled leaves a tombstone: the reply still comes and is for nobody else. Only when the reply
-    /// timeout passes is the channel closed.
-    func request(_ method: AMQPMethod, on channel: AMQPChannel) async throws(AMQPError) -> ChannelReply {
-        self.lastRequestID += 1
-        return try await self.request(method, id: self.lastRequestID, on: channel)
+    /// - Throws: ``AMQPError``, within ``AMQPConfiguration/replyTimeout``: the connection is closed or was lost, or as many
+    ///   channels are open as both sides agreed on.
+    public func openChannel() async throws(AMQPError) -> AMQPChannel {
+        try await self.waitUntilOpen(until: .after(self.configuration.replyTimeout))
+        self.lastChannelID += 1
+        let channel = AMQPChannel(id: self.lastChannelID, connection: self)
+        let record = ChannelRecord(
+            id: channel.id, channel: channel, isScratch: false, backoff: Backoff(self.configuration.recovery))
+        self.records[record.id] = record
+        do {
+            let core = try await self.openCore(of: record)
+            self.becameReady(record, core)
+        } catch {
+            // Nobody will ever close a channel that nobody has.
+            self.end(record, error)
+            throw error
+        }
+        return channel
     }
 
-    private func request(
-        _ method: AMQPMethod, id: UInt64, on channel: AMQPChannel
+    /// Waits for a recovery to be over.
+    func waitUntilOpen(until deadline: NIODeadline) async throws(AMQPError) {
+        self.lastWaiterID += 1
+        let id = self.lastWaiterID
+        let waiter = PublishWaiter(cancelled: .cancelled)
+        switch self.machine.waitUntilOpen(waiter, id: id) {
+        case .ready: return
+        case .refuse(let error): throw error
+        case .waiting: break
+        }
+        let token = self.scheduler.schedule(at: deadline) {
+            waiter.resolve(.failure(AMQPError(.timedOut, "the connection did not come back in time")))
+        }
+        defer {
+            self.scheduler.cancel(token)
+            _ = self.machine.abandon(id: id)
+        }
+        try await waiter.value()
+    }
+
+    /// A number of the socket there is now, and `channel.open`.
+    @discardableResult
+    func openCore(of record: ChannelRecord) async throws(AMQPError) -> ChannelCore {
+        guard let number = self.numbers.allocate() else {
+            // Asking the broker for one more would end the connection (530).
+            throw AMQPError(.invalidArgument, "all \(self.numbers.maximum) channels of the connection are in use")
+        }
+        self.highestNumber = max(self.highestNumber, number)
+        let epoch =
+            self.gate.knowsChannel(record.id)
+            ? self.gate.reopenChannel(record.id, number: number) : self.gate.openChannel(record.id, number: number)
+        let core = ChannelCore(
+            record, number: number, epoch: epoch, maximumBodySize: self.configuration.maximumIncomingMessageSize)
+        self.channels[number] = core
+        self.lastChannel = nil
+        record.core = core
+        do {
+            _ = try await self.perform(.channelOpen(.init()), on: core)
+        } catch {
+            // The broker may have opened it, or will.
+            if self.channels[number] === core, !core.machine.isClosing { self.close(core, error, waiter: nil) }
+            throw error
+        }
+        return core
+    }
+
+    /// The channel is as its user left it, or new.
+    func becameReady(_ record: ChannelRecord, _ core: ChannelCore) {
+        // It may have been lost or closed again in this moment.
+        guard record.core === core, self.records[record.id] === record else { return }
+        record.isReady = true
+        record.backoff.succeeded(now: .now())
+        self.gate.resumeChannel(record.id)
+        record.resolveWaiters(nil)
+    }
+
+    // MARK: - Synchronous methods
+
+    /// Sends a synchronous method and waits for its reply; while the channel is being recovered, for that before.
+    ///
+    /// The caller that is cancelled leaves a tombstone: the reply still comes and is for nobody else. Only when the reply
+    /// timeout passes is the channel closed, and replaced.
+    func request(_ method: AMQPMethod, on channel: AMQPChannel) async throws(AMQPError) -> ChannelReply {
+        let core = try await self.readyCore(of: channel)
+        return try await self.perform(try core.record.resolvingNames(in: method), on: core)
+    }
+
+    /// The generation there is now, as soon as it is ready.
+    func readyCore(of channel: AMQPChannel) async throws(AMQPError) -> ChannelCore {
+        if let record = self.records[channel.id], record.isReady, let core = record.core, self.machine.isOpen {
+            return core
+        }
+        return try await self.comingCore(of: channel)
+    }
+
+    private func comingCore(of channel: AMQPChannel) async throws(AMQPError) -> ChannelCore {
+        let deadline = NIODeadline.after(self.configuration.replyTimeout)
+        while true {
+            guard let record = self.records[channel.id] else { throw self.reason(channel) }
+            // Behind `connection.close` it would not be answered.
+            if self.machine.isClosing { throw Self.closedByUs }
+            if record.isReady, let core = record.core { return core }
+            self.lastWaiterID += 1
+            let id = self.lastWaiterID
+            let waiter = PublishWaiter(cancelled: .cancelled)
+            record.readyWaiters[id] = waiter
+            let token = self.scheduler.schedule(at: deadline) {
+                waiter.resolve(.failure(AMQPError(.timedOut, "the channel did not come back in time")))
+            }
+            defer {
+                self.scheduler.cancel(token)
+                record.readyWaiters[id] = nil
+            }
+            try await waiter.value()
+        }
+    }
+
+    /// Sends a synchronous method in this generation and waits for its reply.
+    func perform(_ method: AMQPMethod, on core: ChannelCore) async throws(AMQPError) -> ChannelReply {
+        self.lastRequestID += 1
+        return try await self.perform(method, id: self.lastRequestID, on: core)
+    }
+
+    func perform(
+        _ method: AMQPMethod, id: UInt64, on core: ChannelCore
     ) async throws(AMQPError) -> ChannelReply {
-        let core = try self.core(of: channel)
-        // Behind `connection.close` it would not be answered.
-        if case .closing = self.phase { throw Self.closedByUs }
         let waiter = ReplyWaiter(cancelled: .cancelled)
         try self.submit(method, id: id, waiter: waiter, on: core)
         let timeout = self.configuration.replyTimeout
@@ -29,20 +144,12 @@ extension AMQPConnection {
         do {
             return try await waiter.value()
         } catch {
-            if error.code == .cancelled { _ = self.channels[number]?.machine.abandon(id: id) }
+            if error.code == .cancelled { _ = core.machine.abandon(id: id) }
             throw error
         }
     }
 
-    private func core(of channel: AMQPChannel) throws(AMQPError) -> ChannelCore {
-        guard let core = self.channels[channel.number], core.id == channel.id else {
-            if case .closed(let error) = self.phase { throw error }
-            throw channel.failure ?? AMQPError(.channelClosed, "the channel is closed")
-        }
-        return core
-    }
-
-    private func submit(
+    func submit(
         _ method: AMQPMethod, id: UInt64, waiter: ReplyWaiter, on core: ChannelCore
     ) throws(AMQPError) {
         switch core.machine.request(id: id, method, waiter: waiter) {
@@ -54,7 +161,7 @@ extension AMQPConnection {
                 throw error
             }
         case .queued: break
-        case .refuse(let error): throw core.channel.failure ?? error
+        case .refuse(let error): throw core.record.channel.failure ?? error
         }
     }
 
@@ -67,7 +174,7 @@ extension AMQPConnection {
     }
 
     /// Sends the method whose turn it is. One that cannot be encoded fails its caller and gives way to the one behind.
-    private func send(next method: AMQPMethod?, on core: ChannelCore) {
+    func send(next method: AMQPMethod?, on core: ChannelCore) {
         var next = method
         while let method = next {
             do {
@@ -91,95 +198,102 @@ extension AMQPConnection {
 
     /// Closes a channel from our side.
     func close(_ channel: AMQPChannel) async throws(AMQPError) {
-        guard let core = try? self.core(of: channel) else { return }
-        let waiter = ReplyWaiter(cancelled: .cancelled)
-        let number = core.number
-        self.close(core, ChannelMachine<ReplyWaiter>.closedByUs, waiter: waiter)
-        let deadline = self.scheduler.schedule(after: self.configuration.replyTimeout) {
-            self.assumeIsolated {
-                // A broker that does not answer `channel.close` answers nothing else either.
-                guard $0.channels[number]?.id == channel.id else { return }
-                $0.end(AMQPError(.timedOut, "the broker did not answer channel.close"))
-            }
+        guard let record = self.records[channel.id] else { return }
+        let error = ChannelMachine<ReplyWaiter>.closedByUs
+        guard let core = record.core else {
+            // There is nothing that the broker would have to be told.
+            self.end(record, error)
+            return
         }
-        defer { self.scheduler.cancel(deadline) }
+        let waiter = ReplyWaiter(cancelled: .cancelled)
+        self.end(record, error, tellingBroker: false)
+        self.close(core, error, waiter: waiter)
         _ = try? await waiter.uncancellableValue()
     }
 
-    /// From here on nothing happens on the channel any more; its number stays taken until the broker has answered.
+    /// From here on nothing happens on this generation any more; its number stays taken until the broker has answered.
+    /// If the channel is to live on, it gets another generation.
+    ///
+    /// - Parameter waiter: resolved when the broker has answered.
     func close(_ core: ChannelCore, _ error: AMQPError, waiter: ReplyWaiter?) {
         switch core.machine.close(waiter: waiter) {
         case .done: waiter?.resolve(.success(.method(.channelCloseOk(.init()))))
         case .send(let failing):
-            self.gate.closeChannel(
-                core.id, error,
-                farewell: .channelClose(
-                    .init(replyCode: 200, replyText: "goodbye", failingClassID: 0, failingMethodID: 0)))
+            let farewell = AMQPMethod.channelClose(
+                .init(replyCode: 200, replyText: "goodbye", failingClassID: 0, failingMethodID: 0))
+            self.bid(farewell, on: core, error)
             for waiter in failing { waiter.resolve(.failure(error)) }
-            for consumer in core.consumers.values { self.remove(consumer, error.code == .timedOut ? error : nil) }
-            core.consumers.removeAll()
-            core.ended(error)
-        }
-    }
-
-    // MARK: - Consumers
-
-    /// Registers the consumer first and then asks for deliveries: they may follow `consume-ok` in the same read.
-    func consume(
-        _ method: AMQPMethod.BasicConsume, on channel: AMQPChannel, sink: any DeliverySink
-    ) async throws(AMQPError) {
-        let core = try self.core(of: channel)
-        guard core.consumers[method.consumerTag] == nil else {
-            // The broker would end the whole connection (530).
-            throw AMQPError(.invalidArgument, "the consumer tag '\(method.consumerTag)' is in use on this channel")
-        }
-        let consumer = ChannelCore.Consumer(
-            tag: method.consumerTag, needsAcknowledgement: !method.noAck, sink: sink)
-        self.add(consumer, to: core)
-        self.lastRequestID += 1
-        let id = self.lastRequestID
-        do {
-            _ = try await self.request(.basicConsume(method), id: id, on: channel)
-        } catch {
-            // If the broker was asked and its answer is still to come, `discard` undoes it then.
-            if !core.machine.isPending(id: id), core.consumers[method.consumerTag] === consumer {
-                core.consumers[method.consumerTag] = nil
-                self.detach(consumer)
+            self.lostGeneration(core, error)
+            let (number, epoch) = (core.number, core.epoch)
+            _ = self.scheduler.schedule(after: self.configuration.replyTimeout) {
+                self.assumeIsolated {
+                    // A broker that does not answer `channel.close` answers nothing else either.
+                    guard $0.channels[number]?.epoch == epoch else { return }
+                    $0.lost(AMQPError(.timedOut, "the broker did not answer channel.close"))
+                }
             }
-            throw error
         }
     }
 
-    /// The broker has begun to deliver to a consumer whose caller gave up: whatever comes goes back, until the broker
-    /// has heard of the cancel.
-    private func undo(_ consume: AMQPMethod.BasicConsume, on core: ChannelCore) {
-        guard let consumer = core.consumers[consume.consumerTag] else { return }
-        self.detach(consumer)
-        self.add(
-            ChannelCore.Consumer(
-                tag: consume.consumerTag, needsAcknowledgement: !consume.noAck, sink: ReturningSink()), to: core)
-        self.lastRequestID += 1
-        let nobody = ReplyWaiter(cancelled: .cancelled)
-        try? self.submit(
-            .basicCancel(.init(consumerTag: consume.consumerTag)), id: self.lastRequestID, waiter: nobody, on: core)
-    }
-
-    func cancel(_ tag: String, on channel: AMQPChannel) async throws(AMQPError) {
-        _ = try await self.request(.basicCancel(.init(consumerTag: tag)), on: channel)
-    }
-
-    func setReturns(
-        _ action: (@Sendable (AMQPReturnedMessage) -> Void)?, on channel: AMQPChannel
-    ) throws(AMQPError) {
-        try self.core(of: channel).returns = action
-    }
-
-    func whenEnded(_ channel: AMQPChannel, _ action: @escaping @Sendable (AMQPError) -> Void) {
-        do {
-            try self.core(of: channel).onEnd.append(action)
-        } catch {
-            action(error)
+    /// The last word on a generation. To publishers it is closed in the same critical section: behind `close-ok`, a
+    /// publish would end the whole connection with 504.
+    private func bid(_ farewell: AMQPMethod, on core: ChannelCore, _ error: AMQPError) {
+        if self.gate.isOpen(channel: core.id) {
+            self.gate.interruptChannel(core.id, error, farewell: farewell)
+        } else {
+            // Closed to publishers before, or never open to them.
+            self.writeQuietly(farewell, channel: core.number)
         }
+    }
+
+    /// A channel lost the generation it had: it gets another one, or ends with it.
+    func lostGeneration(_ core: ChannelCore, _ error: AMQPError) {
+        let record = core.record
+        self.interruptConsumers(of: core)
+        // It may have ended before, or have another generation by now.
+        guard record.core === core else { return }
+        record.core = nil
+        let wasReady = record.isReady
+        record.isReady = false
+        // Whoever opens a scratch channel, or a new one, looks to it.
+        guard !record.isScratch, self.records[record.id] === record else { return }
+        guard self.configuration.recovery.isEnabled else {
+            self.end(record, error)
+            return
+        }
+        for action in record.onInterruption { action(error) }
+        // One that was being opened is in the hands of who opens it.
+        if wasReady, self.machine.isOpen { self.recoverChannel(record, error) }
+    }
+
+    /// Ends a channel for good.
+    ///
+    /// - Parameter tellingBroker: closes its generation, if it has one.
+    func end(_ record: ChannelRecord, _ error: AMQPError, tellingBroker: Bool = true) {
+        guard self.records.removeValue(forKey: record.id) != nil else { return }
+        let core = record.core
+        record.core = nil
+        record.isReady = false
+        // By our own wish, or with all that was delivered lost.
+        let reason = error.code == .channelClosed && error.origin == .local ? nil : error
+        for consumer in record.consumers { self.ended(consumer, reason, in: core) }
+        if let core {
+            for consumer in core.consumers.values { self.detach(consumer) }
+            core.consumers.removeAll()
+        }
+        self.gate.closeChannel(record.id, error, farewell: nil)
+        self.gate.forgetChannel(record.id)
+        record.ended(error)
+        if tellingBroker, let core { self.close(core, error, waiter: nil) }
+    }
+
+    /// A number's life on this socket is over.
+    func forget(_ core: ChannelCore, _ error: AMQPError) {
+        for waiter in core.machine.connectionEnded(error) { waiter.resolve(.failure(error)) }
+        if self.channels[core.number] === core { self.channels[core.number] = nil }
+        if self.lastChannel === core { self.lastChannel = nil }
+        self.numbers.release(core.number)
+        self.readCompleted()
     }
 
     // MARK: - What the broker says
@@ -198,38 +312,41 @@ extension AMQPConnection {
             self.gate.confirmed(channel: core.id, tag: nack.deliveryTag, multiple: nack.multiple, acked: false)
         case .basicCancel(let cancel):
             // Its no-wait bit is set: there is nothing to answer.
-            guard let consumer = core.consumers.removeValue(forKey: cancel.consumerTag) else { return }
-            self.remove(
-                consumer,
-                AMQPError(
-                    .consumerCancelled, "the broker cancelled the consumer '\(cancel.consumerTag)': its queue is gone",
-                    origin: .peer))
+            self.cancelled(byBroker: cancel.consumerTag, on: core)
         case .channelFlow(let flow):
             // The answer marks the place in the stream: no content behind "stopped", none before "goes on".
             if !flow.active { self.gate.pauseChannel(core.id, true) }
             self.writeQuietly(.channelFlowOk(.init(active: flow.active)), on: core)
             if flow.active { self.gate.pauseChannel(core.id, false) }
-        case .channelClose(let close):
-            let error = AMQPError(close)
-            let (ends, failing) = core.machine.peerClosed(error)
-            guard ends else {
-                self.writeQuietly(.channelCloseOk(.init()), on: core)
-                return
-            }
-            self.gate.closeChannel(core.id, error, farewell: .channelCloseOk(.init()))
-            for waiter in failing { waiter.resolve(.failure(error)) }
-            self.remove(core, error)
+        case .channelClose(let close): self.closed(byBroker: AMQPError(close), core)
         case .channelCloseOk:
             guard core.machine.isClosing else {
                 self.violated(ChannelMachine<ReplyWaiter>.violation("\(method.id) without a close", method.id))
                 return
             }
             let waiter = core.machine.closedOk()
-            self.remove(core, ChannelMachine<ReplyWaiter>.closedByUs)
+            self.forget(core, ChannelMachine<ReplyWaiter>.closedByUs)
             waiter?.resolve(.success(.method(method)))
         default:
             self.replied(method.id, .method(method), on: core)
         }
+    }
+
+    private func closed(byBroker error: AMQPError, _ core: ChannelCore) {
+        let (ends, failing) = core.machine.peerClosed(error)
+        guard ends else {
+            self.writeQuietly(.channelCloseOk(.init()), on: core)
+            return
+        }
+        let record = core.record
+        self.bid(.channelCloseOk(.init()), on: core, error)
+        for waiter in failing { waiter.resolve(.failure(error)) }
+        if !record.isScratch {
+            self.logger.info("channel closed by the broker", metadata: ["error": "\(error.message)"])
+            if self.configuration.recovery.isEnabled { self.emit(.channelLost(error)) }
+        }
+        self.lostGeneration(core, error)
+        self.forget(core, error)
     }
 
     func replied(_ id: AMQPMethodID, _ reply: ChannelReply, on core: ChannelCore) {
@@ -237,40 +354,124 @@ extension AMQPConnection {
         case .ignore: break
         case .violation(let error): self.violated(error)
         case .matched(let request, let next):
-            self.apply(reply, of: request, on: core)
+            self.apply(reply, of: request.method, on: core)
             self.send(next: next, on: core)
-            if request.waiter?.resolve(.success(reply)) != true { self.discard(reply, of: request, on: core) }
+            if request.waiter?.resolve(.success(reply)) != true {
+                self.discard(reply, of: request.method, on: core)
+            }
         }
     }
 
+    func setReturns(
+        _ action: (@Sendable (AMQPReturnedMessage) -> Void)?, on channel: AMQPChannel
+    ) throws(AMQPError) {
+        guard let record = self.records[channel.id] else { throw self.reason(channel) }
+        record.returns = action
+    }
+
+    func whenEnded(_ channel: AMQPChannel, _ action: @escaping @Sendable (AMQPError) -> Void) {
+        guard let record = self.records[channel.id] else { return action(self.reason(channel)) }
+        record.onEnd.append(action)
+    }
+
+    func whenInterrupted(_ channel: AMQPChannel, _ action: @escaping @Sendable (AMQPError) -> Void) {
+        self.records[channel.id]?.onInterruption.append(action)
+    }
+
+    /// Why a channel is not there any more.
+    private func reason(_ channel: AMQPChannel) -> AMQPError {
+        self.machine.end ?? channel.failure ?? AMQPError(.channelClosed, "the channel is closed")
+    }
+
     /// What a reply changes, before anything that follows it in the same read is looked at.
-    private func apply(_ reply: ChannelReply, of request: ChannelMachine<ReplyWaiter>.Request, on core: ChannelCore) {
-        switch request.method {
-        case .basicCancel(let cancel):
-            if let consumer = core.consumers.removeValue(forKey: cancel.consumerTag) { self.remove(consumer, nil) }
+    private func apply(_ reply: ChannelReply, of method: AMQPMethod, on core: ChannelCore) {
+        let record = core.record
+        switch method {
+        case .basicConsume(let consume): self.started(consume.consumerTag, on: core)
+        case .basicCancel(let cancel): self.stopped(cancel.consumerTag, on: core)
         case .basicGet(let get):
-            if !get.noAck, case .content(let content) = reply, case .basicGetOk(let getOk) = content.method {
+            self.topology.used(queue: get.queue, now: .now())
+            if !get.noAck, case .content(let content, _) = reply, case .basicGetOk(let getOk) = content.method {
                 self.gate.delivered(getOk.deliveryTag, channel: core.id)
             }
+        case .confirmSelect: record.mode = .confirming
+        case .txSelect: record.mode = .transactional
+        case .queueDeclare(let declare):
+            // The recovery enters itself what it declares.
+            guard case .method(.queueDeclareOk(let ok)) = reply, !record.isScratch else { break }
+            record.lastQueue = ok.queue
+            self.topology.declared(declare, name: ok.queue, now: .now())
+        case .queueDelete(let delete): self.topology.deletedQueue(delete.queue)
+        case .exchangeDeclare(let declare): if !record.isScratch { self.topology.declared(declare) }
+        case .exchangeDelete(let delete): self.topology.deletedExchange(delete.exchange)
+        case .queueBind(let bind): if !record.isScratch { self.topology.bound(.init(bind)) }
+        case .queueUnbind(let unbind): self.topology.unbound(.init(unbind))
+        case .exchangeBind(let bind): if !record.isScratch { self.topology.bound(.init(bind)) }
+        case .exchangeUnbind(let unbind): self.topology.unbound(.init(unbind))
         default: break
         }
     }
 
     /// A reply whose caller gave up: a message it brought goes back to its queue, a consumer it made is cancelled.
-    private func discard(_ reply: ChannelReply, of request: ChannelMachine<ReplyWaiter>.Request, on core: ChannelCore) {
-        if case .basicConsume(let consume) = request.method { self.undo(consume, on: core) }
-        guard case .basicGet(let get) = request.method, !get.noAck, case .content(let content) = reply,
+    private func discard(_ reply: ChannelReply, of method: AMQPMethod, on core: ChannelCore) {
+        if case .basicConsume(let consume) = method { self.undo(consume, on: core) }
+        guard case .basicGet(let get) = method, !get.noAck, case .content(let content, let epoch) = reply,
             case .basicGetOk(let getOk) = content.method
         else { return }
-        try? self.gate.settle(
-            channel: core.id, epoch: core.epoch, tag: getOk.deliveryTag, .nack(requeue: true))
+        try? self.gate.settle(channel: core.id, epoch: epoch, tag: getOk.deliveryTag, .nack(requeue: true))
     }
 }
 
-/// Gives back whatever is still delivered to a consumer that nobody wants any more.
-private final class ReturningSink: DeliverySink {
-    func received(_ delivery: AMQPDelivery) { try? delivery.nack(requeue: true) }
-    func batchEnded() -> Bool { false }
-    func whenRoom(_ action: @escaping @Sendable () -> Void) {}
-    func ended(_ error: AMQPError?) {}
+extension ChannelRecord {
+    /// Puts in the queue that an empty name stands for: the one that was declared last on the channel. The broker would
+    /// know it as well, but not after a recovery.
+    func resolvingNames(in method: AMQPMethod) throws(AMQPError) -> AMQPMethod {
+        guard let lastQueue else { return method }
+        switch method {
+        case .queueBind(var bind) where bind.queue.isEmpty:
+            bind.queue = lastQueue
+            if bind.routingKey.isEmpty { bind.routingKey = lastQueue }
+            return .queueBind(bind)
+        case .queueUnbind(var unbind) where unbind.queue.isEmpty:
+            unbind.queue = lastQueue
+            if unbind.routingKey.isEmpty { unbind.routingKey = lastQueue }
+            return .queueUnbind(unbind)
+        case .queuePurge(var purge) where purge.queue.isEmpty:
+            purge.queue = lastQueue
+            return .queuePurge(purge)
+        case .queueDelete(var delete) where delete.queue.isEmpty:
+            delete.queue = lastQueue
+            return .queueDelete(delete)
+        case .basicGet(var get) where get.queue.isEmpty:
+            get.queue = lastQueue
+            return .basicGet(get)
+        case .basicConsume(var consume) where consume.queue.isEmpty:
+            consume.queue = lastQueue
+            return .basicConsume(consume)
+        default: return method
+        }
+    }
+}
+
+extension Topology.Binding {
+    init(_ bind: AMQPMethod.QueueBind) {
+        self.init(
+            isOfQueue: true, destination: bind.queue, source: bind.exchange, routingKey: bind.routingKey,
+            arguments: bind.arguments)
+    }
+    init(_ unbind: AMQPMethod.QueueUnbind) {
+        self.init(
+            isOfQueue: true, destination: unbind.queue, source: unbind.exchange, routingKey: unbind.routingKey,
+            arguments: unbind.arguments)
+    }
+    init(_ bind: AMQPMethod.ExchangeBind) {
+        self.init(
+            isOfQueue: false, destination: bind.destination, source: bind.source, routingKey: bind.routingKey,
+            arguments: bind.arguments)
+    }
+    init(_ unbind: AMQPMethod.ExchangeUnbind) {
+        self.init(
+            isOfQueue: false, destination: unbind.destination, source: unbind.source, routingKey: unbind.routingKey,
+            arguments: unbind.arguments)
+    }
 }

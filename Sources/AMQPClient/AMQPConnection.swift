@@ -9,14 +9,13 @@ import NIOPosix
 ///
 /// It is an actor on its event loop: from bytes that arrive to a caller that continues is one step. It has to be closed
 /// with ``close(within:)``; until then it stays open, even if nobody refers to it.
+///
+/// A connection that is lost is made again, with its channels, topology and consumers, unless
+/// ``AMQPConfiguration/recovery`` is disabled: it stays the same object, as do its channels, and a `for await` over
+/// deliveries goes on. What waited for an answer when it was lost ends with `connectionLost`, and a message whose confirm had not
+/// arrived with `outcomeUnknown`; what is asked for meanwhile waits for the connection, within its deadline. ``events``
+/// tells about it.
 public actor AMQPConnection {
-    enum Phase {
-        case connecting(Waiter<Void, AMQPError>)
-        case open
-        case closing
-        case closed(AMQPError)
-    }
-
     /// What it was made with.
     public nonisolated let configuration: AMQPConfiguration
     /// The loop it lives on, chosen once.
@@ -35,37 +34,59 @@ public actor AMQPConnection {
     package nonisolated let scheduler: DeadlineScheduler
     nonisolated let logger: Logger
 
-    var phase: Phase
+    /// The life of the connection, over all its sockets.
+    var machine = ConnectionMachine<PublishWaiter>()
+    nonisolated let subscriptions = EventSubscriptions()
+    var observers: [@Sendable (AMQPConnectionEvent) -> Void] = []
+    private var onEnd: [@Sendable (AMQPError) -> Void] = []
+
+    // What outlives a socket.
+    /// Channels that have not ended, by their ids.
+    var records: [UInt64: ChannelRecord] = [:]
+    var topology = Topology()
+    var lastChannelID: UInt64 = 0
+    var lastRequestID: UInt64 = 0
+    var lastWaiterID: UInt64 = 0
+    var backoff: Backoff
+    /// Connects again and restores.
+    var recovery: Task<Void, Never>?
+    /// Restores what is missing although the connection is there.
+    var repair: Task<Void, Never>?
+    /// What does not come back, while the connection is open.
+    var unhealthiness: AMQPRecoveryReport?
+
+    // One socket's.
     var transport: (any Channel)?
-    private var handler: ConnectionHandler?
+    var handler: ConnectionHandler?
     /// Sockets on the way to being connected. A host may have several addresses, and one of them wins.
-    private var candidates: [(channel: any Channel, handler: ConnectionHandler)] = []
-    private var handshake: HandshakeMachine
+    var candidates: [(channel: any Channel, handler: ConnectionHandler)] = []
+    var handshake: HandshakeMachine
     // Unchecked here and where every frame passes: parsing calls nothing that could come back to what it changes, and the
     // check at run time would be made for every frame.
-    @exclusivity(unchecked) private var decoder: AMQPFrameDecoder
-    private var heartbeat: HeartbeatMonitor?
-    private var negotiated: HandshakeMachine.Negotiated?
-    private var numbers = ChannelNumbers(maximum: 0)
+    @exclusivity(unchecked) var decoder: AMQPFrameDecoder
+    /// Whether what arrives still counts: the socket may have been given up in the middle of a read.
+    @exclusivity(unchecked) var isReading = false
+    var heartbeat: HeartbeatMonitor?
+    var heartbeatTimer: DeadlineScheduler.Token?
+    var negotiated: HandshakeMachine.Negotiated?
+    var numbers = ChannelNumbers(maximum: 0)
     var channels: [UInt16: ChannelCore] = [:]
-    @exclusivity(unchecked) private var lastChannel: ChannelCore?
-    private var highestNumber: UInt16 = 0
-    private var lastChannelID: UInt64 = 0
-    var lastRequestID: UInt64 = 0
-    private var touched: [ChannelCore.Consumer] = []
+    @exclusivity(unchecked) var lastChannel: ChannelCore?
+    var highestNumber: UInt16 = 0
+    private var touched: [ChannelConsumer] = []
     private var fullConsumers = 0
-    private var endWaiters: [PublishWaiter] = []
-    private var onEnd: [@Sendable (AMQPError) -> Void] = []
 
     private init(_ configuration: AMQPConfiguration, eventLoop: any EventLoop, logger: Logger) {
         self.configuration = configuration
         self.eventLoop = eventLoop
         self.executor = eventLoop.executor
         self.taskExecutor = EventLoopTaskExecutor(eventLoop)
-        self.gate = PublishGate(eventLoop: eventLoop, highWaterMark: configuration.outputHighWaterMark)
+        self.gate = PublishGate(
+            eventLoop: eventLoop, highWaterMark: configuration.outputHighWaterMark,
+            maximumUnconfirmed: configuration.maximumUnconfirmed)
         self.scheduler = DeadlineScheduler(eventLoop: eventLoop)
         self.logger = logger
-        self.phase = .connecting(Waiter(cancelled: .cancelled))
+        self.backoff = Backoff(configuration.recovery)
         self.handshake = HandshakeMachine(configuration)
         self.decoder = AMQPFrameDecoder(maximumFrameSize: max(configuration.frameMax, AMQPFrame.minimumFrameMax))
     }
@@ -108,132 +129,36 @@ public actor AMQPConnection {
     /// Heartbeat interval agreed on; zero means none.
     public var heartbeatInterval: Duration { .seconds(Int64(self.negotiated?.heartbeat ?? 0)) }
 
-    /// Whether it is connected, and not being closed.
-    public var isOpen: Bool {
-        if case .open = self.phase { true } else { false }
+    /// Whether it is connected, and neither being closed nor recovered.
+    public var isOpen: Bool { self.machine.isOpen }
+
+    /// Whether it is open and everything is there that should be: after a recovery, as many consumers as before.
+    public var isHealthy: Bool { self.machine.isOpen && self.unhealthiness == nil }
+
+    /// What becomes of the connection, from now on; it begins with how it is now. Any number may look.
+    public nonisolated var events: AMQPConnectionEvents { self.subscriptions.subscribe() }
+
+    func emit(_ event: AMQPConnectionEvent) {
+        self.subscriptions.send(event)
+        for observer in self.observers { observer(event) }
     }
 
-    // MARK: - Opening
-
-    func open(over transport: (any Channel)? = nil) async throws(AMQPError) {
-        guard case .connecting(let waiter) = self.phase else { return }
-        let timeout = self.configuration.connectTimeout
-        let address = self.configuration.address
-        let deadline = self.scheduler.schedule(after: timeout) {
-            waiter.resolve(
-                .failure(AMQPError(.connectTimedOut, "no answer from the broker at \(address) within \(timeout)")))
-        }
-        if let transport {
-            self.connected(Result { try self.prepare(transport) }.map { transport })
-        } else {
-            self.startConnecting()
-        }
-        do {
-            try await waiter.value()
-            self.scheduler.cancel(deadline)
-        } catch {
-            // Timed out, cancelled, or refused: nothing may stay behind.
-            self.end(error)
-            throw error
-        }
-    }
-
-    private func startConnecting() {
-        let bootstrap = ClientBootstrap(group: self.eventLoop)
-            .connectTimeout(TimeAmount(self.configuration.connectTimeout.inBounds))
-            .channelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    try self.assumeIsolated { try $0.prepare(channel) }
-                }
-            }
-        let future =
-            switch self.configuration.address {
-            case .tcp(let host, let port): bootstrap.connect(host: host, port: port)
-            case .unixDomainSocket(let path): bootstrap.connect(unixDomainSocketPath: path)
-            }
-        future.whenComplete { result in self.assumeIsolated { $0.connected(result) } }
-    }
-
-    private func prepare(_ channel: any Channel) throws {
-        // A look-up or a further address that comes after we gave up goes no further.
-        if case .closed(let error) = self.phase { throw error }
-        let handler = ConnectionHandler(self)
-        try channel.pipeline.syncOperations.addHandler(handler)
-        self.candidates.append((channel, handler))
-    }
-
-    private func connected(_ result: Result<any Channel, any Error>) {
-        let candidates = self.candidates
-        self.candidates.removeAll()
-        switch result {
-        case .success(let channel):
-            guard case .connecting = self.phase, let winner = candidates.first(where: { $0.channel === channel }) else {
-                channel.close(promise: nil)
-                return
-            }
-            self.transport = channel
-            self.handler = winner.handler
-            winner.handler.isChosen = true
-            guard channel.isActive else {
-                self.end(self.handshake.connectionEnded())
-                return
-            }
-            self.gate.connected(channel)
-            self.gate.writeProtocolHeader()
-        case .failure(let error):
-            let why = ConnectFailure.describe(error)
-            self.end(
-                AMQPError(
-                    ConnectFailure.isTimeout(error) ? .connectTimedOut : .connectFailed,
-                    "no broker at \(self.configuration.address) (\(why))", cause: error))
-        }
-    }
-
-    private func perform(_ action: HandshakeMachine.Action) {
-        do throws(AMQPError) {
-            switch action {
-            case .send(let methods):
-                for method in methods { try self.gate.write(method, channel: 0) }
-            case .tuned(let negotiated, let methods):
-                self.decoder.maximumFrameSize = negotiated.frameMax == 0 ? .max : negotiated.frameMax
-                self.gate.tuned(frameMax: negotiated.frameMax == 0 ? 131_072 : negotiated.frameMax)
-                for method in methods { try self.gate.write(method, channel: 0) }
-            case .complete(let negotiated):
-                self.opened(negotiated)
-            case .fail(let error, let farewell):
-                if let farewell { try self.gate.write(farewell, channel: 0) }
-                self.end(error)
-            }
-        } catch {
-            self.end(error)
-        }
-    }
-
-    private func opened(_ negotiated: HandshakeMachine.Negotiated) {
-        guard case .connecting(let waiter) = self.phase else { return }
-        self.phase = .open
-        self.negotiated = negotiated
-        self.numbers = ChannelNumbers(maximum: negotiated.channelMax)
-        self.gate.opened()
-        self.heartbeat = HeartbeatMonitor(seconds: negotiated.heartbeat, now: .now())
-        self.scheduleHeartbeat()
-        self.logger.debug("connected", metadata: ["amqp.vhost": "\(self.configuration.virtualHost)"])
-        // If the caller gave up in this very moment, `open` ends what was just opened.
-        waiter.resolve(.success(()))
-    }
+    /// Calls `action` on the connection's event loop with every event from now on, before anything else happens.
+    package func observe(_ action: @escaping @Sendable (AMQPConnectionEvent) -> Void) { self.observers.append(action) }
 
     // MARK: - Reading
 
     func received(_ bytes: ByteBuffer) {
         self.heartbeat?.received(now: .now())
+        if !self.handshake.isDone { self.handshake.received(bytes: bytes) }
         self.decoder.append(bytes)
         do throws(AMQPWireError) {
             while let frame = try self.decoder.nextFrame() {
-                if case .closed = self.phase { return }
+                guard self.isReading else { return }
                 try self.received(frame)
             }
         } catch {
-            self.protocolFailed(AMQPError(decoding: error))
+            self.protocolFailed(self.handshake.isDone ? AMQPError(decoding: error) : self.handshake.undecodable(error))
         }
     }
 
@@ -250,7 +175,7 @@ public actor AMQPConnection {
     }
 
     /// A consumer's buffer has room again.
-    private func hasRoom(_ consumer: ChannelCore.Consumer) {
+    func hasRoom(_ consumer: ChannelConsumer) {
         guard consumer.isFull else { return }
         consumer.isFull = false
         self.fullConsumers -= 1
@@ -301,6 +226,14 @@ public actor AMQPConnection {
         return core
     }
 
+    /// Nothing that was read waits for anybody any more.
+    func forgetReading() {
+        for consumer in self.touched { consumer.isTouched = false }
+        self.touched.removeAll()
+        for core in self.channels.values { for consumer in core.consumers.values { consumer.isFull = false } }
+        self.fullConsumers = 0
+    }
+
     private func receivedOnConnection(_ method: AMQPMethod) {
         guard self.handshake.isDone else {
             self.perform(self.handshake.received(method))
@@ -309,15 +242,17 @@ public actor AMQPConnection {
         switch method {
         case .connectionClose(let close):
             self.writeQuietly(.connectionCloseOk(.init()), channel: 0)
-            self.end(AMQPError(close))
+            self.lost(AMQPError(close))
         case .connectionCloseOk:
-            if case .closing = self.phase { self.end(Self.closedByUs) } else { self.misplaced(method) }
+            if self.machine.isClosing { self.end(Self.closedByUs) } else { self.misplaced(method) }
         case .connectionBlocked(let blocked):
             self.logger.info("blocked by the broker", metadata: ["amqp.reply.text": "\(blocked.reason)"])
             self.gate.setBlocked(blocked.reason)
+            self.emit(.blocked(reason: blocked.reason))
         case .connectionUnblocked:
             self.logger.info("unblocked by the broker")
             self.gate.setBlocked(nil)
+            self.emit(.unblocked)
         default: self.misplaced(method)
         }
     }
@@ -337,7 +272,8 @@ public actor AMQPConnection {
                 return
             }
             let delivery = AMQPDelivery(
-                deliver, properties: try content.header.decodeProperties(), body: content.body, channel: core.channel,
+                deliver, properties: try content.header.decodeProperties(), body: content.body,
+                channel: core.record.channel,
                 epoch: core.epoch)
             if consumer.needsAcknowledgement { self.gate.delivered(deliver.deliveryTag, channel: core.id) }
             consumer.sink.received(delivery)
@@ -349,12 +285,12 @@ public actor AMQPConnection {
             let properties = try content.header.decodeProperties()
             let reply = AMQPError.Reply(code: returned.replyCode, text: returned.replyText)
             self.gate.returned(channel: core.id, messageID: properties.messageID, reply: reply)
-            core.returns?(
+            core.record.returns?(
                 AMQPReturnedMessage(
                     reply: reply, exchange: returned.exchange, routingKey: returned.routingKey, properties: properties,
                     body: content.body))
         default:
-            self.replied(content.method.id, .content(content), on: core)
+            self.replied(content.method.id, .content(content, epoch: core.epoch), on: core)
         }
     }
 
@@ -366,23 +302,23 @@ public actor AMQPConnection {
 
     // MARK: - Heartbeats
 
-    private func scheduleHeartbeat() {
+    func scheduleHeartbeat() {
         guard let interval = self.heartbeat?.tickInterval else { return }
-        _ = self.scheduler.schedule(at: .now() + interval) { self.assumeIsolated { $0.heartbeatTick() } }
+        self.heartbeatTimer = self.scheduler.schedule(at: .now() + interval) {
+            self.assumeIsolated { $0.heartbeatTick() }
+        }
     }
 
     private func heartbeatTick() {
-        switch self.phase {
-        case .open, .closing: break
-        case .connecting, .closed: return
-        }
+        guard self.isReading else { return }
         self.heartbeat?.sent(at: self.gate.lastWrite)
         switch self.heartbeat?.tick(now: .now(), isReading: self.fullConsumers == 0) {
         case .send: self.gate.writeHeartbeat()
         case .dead:
             // No farewell: whoever does not speak does not listen.
             let interval = self.heartbeatInterval
-            self.end(AMQPError(.connectionClosed, "nothing was heard from the broker for two intervals of \(interval)"))
+            self.lost(
+                AMQPError(.connectionClosed, "nothing was heard from the broker for two intervals of \(interval)"))
             return
         case .some(.none), nil: break
         }
@@ -391,29 +327,29 @@ public actor AMQPConnection {
 
     // MARK: - Ending
 
-    static var closedByUs: AMQPError { AMQPError(.connectionClosed, "the connection was closed") }
+    static var closedByUs: AMQPError { ConnectionMachine<PublishWaiter>.closedByUs }
 
-    /// Closes the connection: what was published before is written first.
+    /// Closes the connection: what was published before is written first. This wins over a recovery.
     ///
     /// Sends `connection.close` and waits for the answer. A broker that does not answer in time is hung up on. Closing
     /// again, or closing what was lost, does nothing. It goes on to the end even if the calling task is cancelled.
     public func close(within timeout: Duration = .seconds(5)) async {
-        switch self.phase {
-        case .closed: return
-        case .connecting: self.end(Self.closedByUs)
-        case .closing: break
-        case .open:
-            self.phase = .closing
+        switch self.machine.close() {
+        case .wait: break
+        case .ended(let resolutions): self.finish(Self.closedByUs, resolutions)
+        case .send(let resolutions):
+            self.stopRecovering()
             self.gate.close(
                 Self.closedByUs,
                 farewell: .connectionClose(
                     .init(replyCode: 200, replyText: "goodbye", failingClassID: 0, failingMethodID: 0)))
+            for (waiter, error) in resolutions { waiter.resolve(error.map { .failure($0) } ?? .success(())) }
         }
         let waiter = PublishWaiter(cancelled: .cancelled)
         let deadline = self.scheduler.schedule(after: timeout) {
             self.assumeIsolated { $0.end(Self.closedByUs) }
         }
-        if case .closed = self.phase { waiter.resolve(.success(())) } else { self.endWaiters.append(waiter) }
+        if !self.machine.waitForEnd(waiter) { waiter.resolve(.success(())) }
         try? await waiter.uncancellableValue()
         self.scheduler.cancel(deadline)
         if let transport { try? await transport.closeFuture.get() }
@@ -421,20 +357,18 @@ public actor AMQPConnection {
 
     /// The socket closed, or failed.
     func transportEnded(_ cause: (any Error)?) {
-        switch self.phase {
-        case .connecting: self.end(self.handshake.connectionEnded())
-        case .closing: self.end(Self.closedByUs)
-        case .open:
-            let why = cause.map { " (\(ConnectFailure.describe($0)))" } ?? ""
-            self.end(
-                AMQPError(.connectionClosed, "the connection to the broker was lost\(why)", origin: .peer, cause: cause)
-            )
-        case .closed: break
+        guard self.isReading else { return }
+        guard self.handshake.isDone else {
+            self.lost(self.handshake.connectionEnded(cause))
+            return
         }
+        let why = cause.map { " (\(ConnectFailure.describe($0)))" } ?? ""
+        self.lost(
+            AMQPError(.connectionClosed, "the connection to the broker was lost\(why)", origin: .peer, cause: cause))
     }
 
     private func protocolFailed(_ error: AMQPError) {
-        if case .closed = self.phase { return }
+        guard self.isReading else { return }
         self.logger.info("protocol error", metadata: ["error": "\(error.message)"])
         let reply = error.reply
         self.writeQuietly(
@@ -443,7 +377,7 @@ public actor AMQPConnection {
                     replyCode: reply?.code ?? 501, replyText: String((reply?.text ?? "").prefix(60)),
                     failingClassID: reply?.method?.classID ?? 0, failingMethodID: reply?.method?.methodID ?? 0)),
             channel: 0)
-        self.end(error)
+        self.lost(error)
     }
 
     /// Ends the connection at once: what it was for cannot go on.
@@ -462,110 +396,62 @@ public actor AMQPConnection {
 
     func writeQuietly(_ method: AMQPMethod, on core: ChannelCore) { self.writeQuietly(method, channel: core.number) }
 
+    /// Socket, handshake or session ended: the attempt failed, or the connection is made again, or it is over.
+    func lost(_ error: AMQPError) {
+        switch self.machine.lost(error, recovers: self.configuration.recovery.isEnabled) {
+        case .ignore: break
+        case .attemptFailed(let waiter):
+            self.dropSocket()
+            self.gate.disconnected()
+            waiter.resolve(.failure(error))
+        case .recover:
+            self.interrupt(error)
+            self.startRecovering(error)
+        case .interrupted: self.interrupt(error)
+        case .ended(let resolutions): self.finish(error, resolutions)
+        }
+    }
+
     /// The one end of a connection, however it comes about. Everybody who waits is told.
     func end(_ error: AMQPError) {
-        if case .closed = self.phase { return }
-        let phase = self.phase
-        self.phase = .closed(error)
-        self.logger.debug("connection ended", metadata: ["error": "\(error.message)"])
-        self.gate.flushBeforeEnd()
+        guard let resolutions = self.machine.ended(error) else { return }
+        self.finish(error, resolutions)
+    }
+
+    private func finish(_ error: AMQPError, _ resolutions: [ConnectionMachine<PublishWaiter>.Resolution]) {
+        self.stopRecovering()
+        self.dropSocket()
         self.gate.lost(error)
-        for core in self.channels.values { self.end(core, error) }
+        self.logger.debug("connection ended", metadata: ["error": "\(error.message)"])
+        for record in self.records.values { self.end(record, error) }
+        for core in self.channels.values { self.forget(core, error) }
         self.channels.removeAll()
         self.lastChannel = nil
-        self.readCompleted()
+        self.forgetReading()
+        for (waiter, error) in resolutions { waiter.resolve(error.map { .failure($0) } ?? .success(())) }
+        for action in self.onEnd { action(error) }
+        self.onEnd.removeAll()
+        self.emit(.closed(error))
+        self.observers.removeAll()
+        self.scheduler.cancelAll()
+    }
+
+    /// Nothing that comes from the socket counts any more; what was written before, such as a farewell, goes out.
+    func dropSocket() {
+        self.isReading = false
+        self.gate.flushBeforeEnd()
+        self.handler?.isChosen = false
+        self.handler = nil
+        if let heartbeatTimer { self.scheduler.cancel(heartbeatTimer) }
+        self.heartbeatTimer = nil
+        self.heartbeat = nil
         self.transport?.close(promise: nil)
         for candidate in self.candidates { candidate.channel.close(promise: nil) }
         self.candidates.removeAll()
-        self.handler = nil
-        if case .connecting(let waiter) = phase { waiter.resolve(.failure(error)) }
-        for waiter in self.endWaiters { waiter.resolve(.success(())) }
-        self.endWaiters.removeAll()
-        for action in self.onEnd { action(error) }
-        self.onEnd.removeAll()
-        self.scheduler.cancelAll()
     }
 
     /// Runs `action` on the loop when the connection has ended; at once if it has.
     package func whenEnded(_ action: @escaping @Sendable (AMQPError) -> Void) {
-        if case .closed(let error) = self.phase { action(error) } else { self.onEnd.append(action) }
-    }
-
-    // MARK: - Channels
-
-    /// Opens a channel.
-    ///
-    /// - Throws: ``AMQPError``: the connection is closed, or as many channels are open as both sides agreed on.
-    public func openChannel() async throws(AMQPError) -> AMQPChannel {
-        switch self.phase {
-        case .open: break
-        case .closed(let error): throw error
-        case .connecting, .closing: throw Self.closedByUs
-        }
-        guard let number = self.numbers.allocate() else {
-            // Asking the broker for one more would end the connection (530).
-            throw AMQPError(.invalidArgument, "all \(self.numbers.maximum) channels of the connection are in use")
-        }
-        self.highestNumber = max(self.highestNumber, number)
-        self.lastChannelID += 1
-        let channel = AMQPChannel(id: self.lastChannelID, number: number, connection: self)
-        let epoch = self.gate.openChannel(channel.id, number: number)
-        self.channels[number] = ChannelCore(
-            id: channel.id, number: number, epoch: epoch, channel: channel,
-            maximumBodySize: self.configuration.maximumIncomingMessageSize)
-        do {
-            _ = try await self.request(.channelOpen(.init()), on: channel)
-        } catch {
-            // Nobody will ever close a channel that nobody has, and the broker may have opened it.
-            if let core = self.channels[number], core.id == channel.id { self.close(core, error, waiter: nil) }
-            throw error
-        }
-        return channel
-    }
-
-    /// Ends a channel's life and frees its number.
-    func remove(_ core: ChannelCore, _ error: AMQPError) {
-        self.end(core, error)
-        self.channels[core.number] = nil
-        if self.lastChannel === core { self.lastChannel = nil }
-        self.numbers.release(core.number)
-        self.readCompleted()
-    }
-
-    private func end(_ core: ChannelCore, _ error: AMQPError) {
-        for waiter in core.machine.connectionEnded(error) { waiter.resolve(.failure(error)) }
-        for consumer in core.consumers.values { self.remove(consumer, error) }
-        core.consumers.removeAll()
-        self.gate.closeChannel(core.id, error, farewell: nil)
-        self.gate.forgetChannel(core.id)
-        core.ended(error)
-    }
-
-    func add(_ consumer: ChannelCore.Consumer, to core: ChannelCore) {
-        core.consumers[consumer.tag] = consumer
-        let (number, tag) = (core.number, consumer.tag)
-        // Tags and numbers are used again, so it takes the sink to know whose room it is.
-        consumer.sink.whenRoom { [weak self, weak sink = consumer.sink] in
-            guard let self, let sink else { return }
-            self.eventLoop.execute {
-                self.assumeIsolated { connection in
-                    guard let consumer = connection.channels[number]?.consumers[tag], consumer.sink === sink else {
-                        return
-                    }
-                    connection.hasRoom(consumer)
-                }
-            }
-        }
-    }
-
-    func remove(_ consumer: ChannelCore.Consumer, _ error: AMQPError?) {
-        consumer.sink.ended(error)
-        self.detach(consumer)
-    }
-
-    /// Reading does not wait for this consumer any more, even if it is found full at the end of the batch.
-    func detach(_ consumer: ChannelCore.Consumer) {
-        consumer.isRemoved = true
-        self.hasRoom(consumer)
+        if let error = self.machine.end { action(error) } else { self.onEnd.append(action) }
     }
 }

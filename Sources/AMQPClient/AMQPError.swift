@@ -8,7 +8,8 @@ public struct AMQPError: Error, Sendable, CustomStringConvertible {
         private enum Name: String {
             case connectFailed, connectTimedOut, authenticationFailed, virtualHostRefused, connectionClosed
             case channelClosed, consumerCancelled, timedOut, cancelled, invalidArgument, protocolViolation
-            case returned, nacked, outcomeUnknown, alreadySettled, alreadyIterated
+            case returned, nacked, outcomeUnknown, alreadySettled, alreadyIterated, connectionLost, deliveryExpired
+            case tlsFailed
         }
         private let name: Name
         private init(_ name: Name) { self.name = name }
@@ -17,12 +18,17 @@ public struct AMQPError: Error, Sendable, CustomStringConvertible {
         public static let connectFailed = Code(.connectFailed)
         /// The connection, or the handshake on it, took longer than ``AMQPConfiguration/connectTimeout``.
         public static let connectTimedOut = Code(.connectTimedOut)
+        /// There is a TCP connection but no TLS: one side does not speak it, or does not believe the other's certificate.
+        public static let tlsFailed = Code(.tlsFailed)
         /// The broker refused user or password (403).
         public static let authenticationFailed = Code(.authenticationFailed)
         /// The virtual host does not exist, or the user may not use it (530).
         public static let virtualHostRefused = Code(.virtualHostRefused)
-        /// The connection is closed or was lost.
+        /// The connection is closed, or was lost and is not made again.
         public static let connectionClosed = Code(.connectionClosed)
+        /// The connection was lost while something waited for an answer, and is being made again. What was asked for may
+        /// have been done or not.
+        public static let connectionLost = Code(.connectionLost)
         /// The channel is closed, by us or by the broker because of an error (see ``AMQPError/reply``).
         public static let channelClosed = Code(.channelClosed)
         /// The broker cancelled the consumer, for instance because its queue was deleted.
@@ -41,8 +47,10 @@ public struct AMQPError: Error, Sendable, CustomStringConvertible {
         public static let nacked = Code(.nacked)
         /// The connection or channel ended before the broker confirmed: the message may or may not have arrived.
         public static let outcomeUnknown = Code(.outcomeUnknown)
-        /// A delivery that was acknowledged or rejected before, needs no acknowledgement, or came before a reconnect.
+        /// A delivery that was acknowledged or rejected before, or needs no acknowledgement.
         public static let alreadySettled = Code(.alreadySettled)
+        /// A delivery that came before its channel or connection was lost: the broker delivers the message again.
+        public static let deliveryExpired = Code(.deliveryExpired)
         /// A second iteration of a sequence while the first goes on.
         public static let alreadyIterated = Code(.alreadyIterated)
 

@@ -11,6 +11,7 @@ import Testing
         var host = "localhost"
         var port = 5672
         var virtualHost = "/"
+        var isTLS = false
         var testDescription: String { self.uri }
     }
 
@@ -42,10 +43,15 @@ import Testing
         Example(uri: "amqp://u:a@b@host", user: "u", password: "a@b", host: "host"),
         Example(uri: "amqp://u:p%C3%A4@host/%E2%82%AC", user: "u", password: "pä", host: "host", virtualHost: "€"),
         Example(uri: "amqp://host/v?unknown=1&flag", host: "host", virtualHost: "v"),
+        Example(uri: "amqps://", port: 5671, isTLS: true),
+        Example(
+            uri: "AMQPS://u:p@host:1/v", user: "u", password: "p", host: "host", port: 1, virtualHost: "v", isTLS: true),
     ])
     func examples(_ example: Example) throws {
         let configuration = try AMQPConfiguration(uri: example.uri)
+        #expect(configuration.addresses == [.tcp(host: example.host, port: example.port)])
         #expect(configuration.address == .tcp(host: example.host, port: example.port))
+        #expect((configuration.tls != nil) == example.isTLS)
         #expect(configuration.user == example.user)
         #expect(configuration.password == example.password)
         #expect(configuration.virtualHost == example.virtualHost)
@@ -60,8 +66,82 @@ import Testing
     }
 
     @Test(arguments: [
+        ("amqp://u:p@a:1,b,[::1]:3/v", [("a", 1), ("b", 5672), ("::1", 3)]),
+        ("amqps://a,b:1,%63", [("a", 5671), ("b", 1), ("c", 5671)]),
+        ("amqp://[::1],[::2]", [("::1", 5672), ("::2", 5672)]),
+    ])
+    func severalHosts(uri: String, hosts: [(String, Int)]) throws {
+        let configuration = try AMQPConfiguration(uri: uri)
+        #expect(configuration.addresses == hosts.map { .tcp(host: $0.0, port: $0.1) })
+        #expect(configuration.address == configuration.addresses.first)
+    }
+
+    @Test func thereIsAlwaysAnAddress() {
+        var configuration = AMQPConfiguration(addresses: [])
+        #expect(configuration.addresses == [.tcp(host: "localhost", port: 5672)])
+        configuration.addresses = []
+        #expect(configuration.addresses == [.tcp(host: "localhost", port: 5672)])
+        configuration.addresses = [.tcp(host: "a", port: 1), .tcp(host: "b", port: 1)]
+        configuration.address = .tcp(host: "c", port: 1)
+        #expect(configuration.addresses == [.tcp(host: "c", port: 1)])
+        #expect(AMQPConfiguration(addresses: [], tls: AMQPTLS()).address == .tcp(host: "localhost", port: 5671))
+        #expect(AMQPConfiguration(host: "h", tls: AMQPTLS()).address == .tcp(host: "h", port: 5671))
+    }
+
+    @Test func userAndPasswordAreThoseOfFixedCredentials() {
+        var configuration = AMQPConfiguration()
+        configuration.password = "p"
+        configuration.user = "u"
+        #expect(configuration.credentials.fixedSecret == .init(user: "u", password: "p"))
+        configuration.credentials = .external
+        #expect(configuration.user.isEmpty && configuration.password.isEmpty)
+        configuration.user = "v"
+        #expect(configuration.credentials.fixedSecret == .init(user: "v", password: ""))
+    }
+
+    @Test(
+        arguments: [
+            ("", [.plain, .amqplain]), ("?auth_mechanism=external", [.external]), ("?auth_mechanism=PLAIN", [.plain]),
+            ("?auth_mechanism=amqplain&auth_mechanism=plain&auth_mechanism=amqplain", [.amqplain, .plain]),
+        ] as [(String, [AMQPSASLMechanism])])
+    func mechanisms(query: String, mechanisms: [AMQPSASLMechanism]) throws {
+        #expect(try AMQPConfiguration(uri: "amqp://host\(query)").saslMechanisms == mechanisms)
+    }
+
+    @Test func tlsAsItComesChecksEverything() throws {
+        let tls = try #require(try AMQPConfiguration(uri: "amqps://host").tls)
+        #expect(tls.trust == .systemRoots)
+        #expect(tls.verification == .full)
+        #expect(tls.identity == nil)
+        #expect(tls.serverName == .host)
+    }
+
+    @Test func tlsParametersAreUnderstood() throws {
+        let tls = try #require(
+            try AMQPConfiguration(
+                uri: "amqps://host?cacertfile=/a%20b/ca.pem&certfile=/c.pem&keyfile=/k.pem&verify=verify_peer"
+                    + "&server_name_indication=broker.example"
+            ).tls)
+        #expect(tls.trust == .authorities(.file("/a b/ca.pem")))
+        #expect(tls.verification == .full)
+        #expect(tls.identity == .init(certificateChain: .file("/c.pem"), privateKey: .file("/k.pem")))
+        #expect(tls.serverName == .name("broker.example"))
+        let lax = try #require(
+            try AMQPConfiguration(uri: "amqps://host?server_name_indication=disable&certfile=/both.pem").tls)
+        #expect(lax.serverName == .notSent)
+        #expect(lax.verification == .withoutHostName)
+        #expect(lax.identity == .init(certificateChain: .file("/both.pem"), privateKey: .file("/both.pem")))
+        // Whichever comes first, the laxer of both is what was asked for.
+        for query in [
+            "verify=verify_none&server_name_indication=disable", "server_name_indication=disable&verify=verify_none",
+        ] {
+            #expect(try AMQPConfiguration(uri: "amqps://host?\(query)").tls?.verification == AMQPTLS.Verification.none)
+        }
+    }
+
+    @Test(arguments: [
         ("", "scheme"), ("host", "scheme"), ("amqp:host", "scheme"), ("u:hush@host", "scheme"),
-        ("amqps://u:hush@host", "TLS"), ("http://u:hush@host", "scheme"), ("hush://host", "scheme"),
+        ("http://u:hush@host", "scheme"), ("hush://host", "scheme"),
         ("amqp://u:hush@host:0", "port"), ("amqp://u:hush@host:65536", "port"), ("amqp://u:hush@host:x", "port"),
         ("amqp://u:hush@host:-1", "port"), ("amqp://u:hush@host:+1", "port"), ("amqp://u:hush@host:1 ", "port"),
         ("amqp://u:hush@host/a/b", "slash"), ("amqp://u:hush@[::1", "bracket"), ("amqp://u:hush@[::1]x", "IPv6"),
@@ -72,6 +152,14 @@ import Testing
         ("amqp://u:hush@host?heartbeat=-1", "heartbeat"), ("amqp://u:hush@host?channel_max=", "channel_max"),
         ("amqp://u:hush@host?connection_timeout=1.5", "connection_timeout"),
         ("amqp://u:hush/more@host", "port"), ("amqp://u:hush?more@host", "port"),
+        ("amqp://u:hush@a,,b", "empty"), ("amqp://u:hush@a,", "empty"), ("amqp://u:hush@,a", "empty"),
+        ("amqp://u:hush@a,b:x", "port"), ("amqp://u:hush@a?heartbeat=+1", "heartbeat"),
+        ("amqp://u:hush@a?heartbeat=99999999999999999999", "heartbeat"),
+        ("amqp://u:hush@a?auth_mechanism=hush", "auth_mechanism"), ("amqp://u:hush@a?heartbeat=%", "percent"),
+        ("amqp://u:hush@a?cacertfile=/hush", "amqps"), ("amqp://u:hush@a?certfile=/hush", "amqps"),
+        ("amqp://u:hush@a?keyfile=/hush", "amqps"), ("amqp://u:hush@a?verify=verify_peer", "amqps"),
+        ("amqp://u:hush@a?server_name_indication=hush", "amqps"), ("amqps://u:hush@a?verify=hush", "verify_peer"),
+        ("amqps://u:hush@a?keyfile=/hush", "certfile"), ("amqps://u:hush@a?cacertfile=", "cacertfile"),
     ])
     func errorsSayWhichPartIsWrongAndNothingSecret(uri: String, part: String) async throws {
         let error = await failure { () async throws(AMQPError) in try AMQPConfiguration(uri: uri) }

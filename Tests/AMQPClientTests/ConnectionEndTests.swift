@@ -166,6 +166,7 @@ import Testing
     enum Violation: CaseIterable {
         case tooLarge, neverOpened, contentWithoutMethod, contentOnConnection, methodInsideContent, unaskedReply
         case unknownConnectionMethod, unaskedCloseOk, unaskedChannelCloseOk, bodyTooLong
+        case badFrameEnd, unknownFrameType, heartbeatOnChannel, headerOfOtherClass, unknownMethod, frameTooShort
 
         func send(to peer: ScriptedPeer) async throws {
             switch self {
@@ -188,12 +189,24 @@ import Testing
                         .init(consumerTag: "c1", deliveryTag: 1, redelivered: false, exchange: "", routingKey: "")))
                 try await peer.send(bytes: [2, 0, 1, 0, 0, 0, 14, 0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0xCE])
                 try await peer.send(bytes: [3, 0, 1, 0, 0, 0, 2, 65, 65, 0xCE])
+            case .badFrameEnd: try await peer.send(bytes: [1, 0, 1, 0, 0, 0, 4, 0, 60, 0, 111, 0xCD])
+            case .unknownFrameType: try await peer.send(bytes: [4, 0, 1])
+            case .heartbeatOnChannel: try await peer.send(bytes: [8, 0, 1, 0, 0, 0, 0, 0xCE])
+            case .headerOfOtherClass:
+                try await peer.send(
+                    .basicDeliver(
+                        .init(consumerTag: "c1", deliveryTag: 1, redelivered: false, exchange: "", routingKey: "")))
+                try await peer.send(bytes: [2, 0, 1, 0, 0, 0, 14, 0, 50, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0xCE])
+            case .unknownMethod: try await peer.send(bytes: [1, 0, 1, 0, 0, 0, 4, 0, 60, 3, 231, 0xCE])
+            case .frameTooShort: try await peer.send(bytes: [1, 0, 1, 0, 0, 0, 3, 0, 60, 0, 0xCE])
             }
         }
 
         var replyCode: UInt16 {
             switch self {
-            case .tooLarge, .bodyTooLong: 501
+            case .tooLarge, .bodyTooLong, .badFrameEnd, .unknownFrameType: 501
+            case .unknownMethod: 503
+            case .frameTooShort: 502
             case .unaskedReply, .unknownConnectionMethod, .unaskedCloseOk, .unaskedChannelCloseOk: 503
             default: 505
             }
@@ -212,6 +225,51 @@ import Testing
             #expect(close.replyCode == violation.replyCode)
             #expect(try await told.next().code == .protocolViolation)
             try await scripted.peer.expectClosed()
+        }
+    }
+
+    @Test func aHalfClosedSocketEndsTheConnection() async throws {
+        try await withScriptedBroker { scripted in
+            let channel = try await scripted.channel()
+            async let declared = failure { () async throws(AMQPError) in try await channel.declareQueue("q") }
+            try await scripted.peer.expect(.queueDeclare)
+            // The broker says that it will say no more; what we say it would still read.
+            try await scripted.peer.channel.close(mode: .output)
+            #expect(await declared?.code == .connectionClosed)
+            #expect(await !scripted.connection.isOpen)
+        }
+    }
+
+    @Test(arguments: [311, 312, 313, 403, 404, 405, 406] as [UInt16])
+    func aSoftErrorEndsItsChannelOnly(code: UInt16) async throws {
+        try await withScriptedBroker { scripted in
+            let channel = try await scripted.channel(1)
+            let other = try await scripted.channel(2)
+            async let declared = failure { () async throws(AMQPError) in try await channel.declareQueue("q") }
+            try await scripted.peer.expect(.queueDeclare)
+            try await scripted.peer.send(
+                .channelClose(.init(replyCode: code, replyText: "SOFT", failingClassID: 50, failingMethodID: 10)))
+            try await scripted.peer.expect(.channelCloseOk)
+            #expect(await declared?.code == .channelClosed)
+            #expect(await declared?.reply == .init(code: code, text: "SOFT", method: .queueDeclare))
+            try await scripted.peer.expectNothingElse(on: 2)
+            #expect(other.failure == nil)
+        }
+    }
+
+    @Test(arguments: [320, 402, 501, 502, 503, 504, 505, 506, 530, 540, 541] as [UInt16])
+    func aHardErrorEndsTheConnection(code: UInt16) async throws {
+        try await withScriptedBroker { scripted in
+            let channel = try await scripted.channel(1)
+            async let declared = failure { () async throws(AMQPError) in try await channel.declareQueue("q") }
+            try await scripted.peer.expect(.queueDeclare)
+            try await scripted.peer.send(
+                .connectionClose(.init(replyCode: code, replyText: "HARD", failingClassID: 0, failingMethodID: 0)),
+                on: 0)
+            try await scripted.peer.expect(.connectionCloseOk, on: 0)
+            try await scripted.peer.expectClosed()
+            #expect(await declared?.reply == .init(code: code, text: "HARD"))
+            #expect(channel.failure?.origin == .peer)
         }
     }
 

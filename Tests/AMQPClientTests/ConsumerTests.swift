@@ -19,6 +19,7 @@ private final class TestSink: DeliverySink {
     func received(_ delivery: AMQPDelivery) { self.state.withLockedValue { $0.deliveries.append(delivery) } }
     func batchEnded() -> Bool { self.state.withLockedValue { $0.isFull } }
     func whenRoom(_ action: @escaping @Sendable () -> Void) { self.state.withLockedValue { $0.whenRoom = action } }
+    func interrupted(requeued: Bool) {}
     func ended(_ error: AMQPError?) { self.state.withLockedValue { $0.ends.append(error) } }
 
     func setFull(_ isFull: Bool) {

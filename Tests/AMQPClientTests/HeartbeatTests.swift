@@ -88,4 +88,50 @@ import Testing
             #expect(heartbeats == 0 || late > .milliseconds(250))
         }
     }
+
+    /// A broker under alarm does not read, and still beats.
+    @Test func aBrokerThatReadsNothingButBeatsIsKept() async throws {
+        try await withScriptedBroker(heartbeat: 1, self.configure) { scripted in
+            let channel = try await scripted.channel()
+            try await scripted.peer.send(.connectionBlocked(.init(reason: "memory")), on: 0)
+            try await scripted.peer.expectNothingElse()
+            try await scripted.peer.pauseReading()
+            async let held: Void = channel.publish(AMQPMessage("held"), routingKey: "q")
+            try await eventually { scripted.connection.gate.suspendedCount == 1 }
+            let start = ContinuousClock.now
+            while ContinuousClock.now - start < .milliseconds(3200) {
+                try await scripted.peer.sendHeartbeat()
+                try await Task.sleep(for: .milliseconds(200))
+            }
+            #expect(await scripted.connection.isOpen)
+            try await scripted.peer.resumeReading()
+            try await scripted.peer.send(.connectionUnblocked(.init()), on: 0)
+            #expect(try await scripted.peer.expectPublish().text == "held")
+            try await held
+        }
+    }
+
+    /// Publishers that wait for room, and an output that nobody takes, do not keep the monitor from its work.
+    @Test func aStalledOutputDoesNotHideASilentBroker() async throws {
+        try await withScriptedBroker(heartbeat: 1) { configuration in
+            self.configure(&configuration)
+            configuration.outputHighWaterMark = 64 << 10
+        } _: { scripted in
+            let channel = try await scripted.channel()
+            try await scripted.peer.pauseReading()
+            let publisher = Task {
+                await failure { () async throws(AMQPError) in
+                    let body = ByteBuffer(repeating: 1, count: 1 << 20)
+                    while true { try await channel.publish(AMQPMessage(body), routingKey: "q") }
+                }
+            }
+            try await eventually { scripted.connection.gate.suspendedCount == 1 }
+            let canary = Canary()
+            let start = ContinuousClock.now
+            #expect(await publisher.value?.message.contains("nothing was heard") == true)
+            await expectTime(
+                "silence behind a stalled output", ContinuousClock.now - start, from: .zero, to: .milliseconds(2600),
+                canary)
+        }
+    }
 }

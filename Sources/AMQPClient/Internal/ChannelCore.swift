@@ -5,54 +5,137 @@ import NIOCore
 /// What the answer to a synchronous method brought.
 enum ChannelReply: Sendable {
     case method(AMQPMethod)
-    case content(AMQPContentAssembler.Content)
+    /// A message, and which generation of the channel it came in.
+    case content(AMQPContentAssembler.Content, epoch: UInt64)
 }
 
 typealias ReplyWaiter = Waiter<ChannelReply, AMQPError>
 
-/// The connection's side of one channel. Lives and is used on the connection's event loop only.
+/// One generation of a channel, as the broker knows it: a number on one socket. What outlives it is in ``record``.
+///
+/// Lives and is used on the connection's event loop only, as do the classes below.
 final class ChannelCore {
-    final class Consumer {
-        let tag: String
-        let needsAcknowledgement: Bool
-        let sink: any DeliverySink
-        /// It was taken out of its channel: nobody will say any more that it has room.
-        var isRemoved = false
-        /// Whether it got something in the batch that is being read.
-        var isTouched = false
-        /// Whether its sink is full, so that the socket is not read.
-        var isFull = false
-
-        init(tag: String, needsAcknowledgement: Bool, sink: any DeliverySink) {
-            self.tag = tag
-            self.needsAcknowledgement = needsAcknowledgement
-            self.sink = sink
-        }
-    }
-
-    let id: UInt64
     let number: UInt16
     let epoch: UInt64
-    let channel: AMQPChannel
+    let record: ChannelRecord
     var machine = ChannelMachine<ReplyWaiter>()
     /// Unchecked as the connection's decoder is.
     @exclusivity(unchecked) var assembler: AMQPContentAssembler
-    var consumers: [String: Consumer] = [:]
-    var returns: (@Sendable (AMQPReturnedMessage) -> Void)?
-    var onEnd: [@Sendable (AMQPError) -> Void] = []
+    /// Those that the broker delivers to.
+    var consumers: [String: ChannelConsumer] = [:]
 
-    init(id: UInt64, number: UInt16, epoch: UInt64, channel: AMQPChannel, maximumBodySize: Int) {
-        self.id = id
+    var id: UInt64 { self.record.id }
+
+    init(_ record: ChannelRecord, number: UInt16, epoch: UInt64, maximumBodySize: Int) {
+        self.record = record
         self.number = number
         self.epoch = epoch
-        self.channel = channel
         self.assembler = AMQPContentAssembler(maximumBodySize: UInt64(max(maximumBodySize, 0)))
+    }
+}
+
+/// A subscription, over all generations of its channel.
+final class ChannelConsumer {
+    /// As it was asked for; the queue's name changes with a queue that the broker names.
+    var method: AMQPMethod.BasicConsume
+    let sink: any DeliverySink
+    /// The limit for each consumer that was in force when it was started.
+    let prefetchCount: UInt16?
+    /// It was taken out of its channel: nobody will say any more that it has room.
+    var isRemoved = false
+    /// Whether it got something in the batch that is being read.
+    var isTouched = false
+    /// Whether its sink is full, so that the socket is not read.
+    var isFull = false
+    /// Why the broker would not start it again, which closed its channel: not to be tried with the others.
+    var refusal: AMQPError?
+
+    var tag: String { self.method.consumerTag }
+    var needsAcknowledgement: Bool { !self.method.noAck }
+
+    init(_ method: AMQPMethod.BasicConsume, sink: any DeliverySink, prefetchCount: UInt16?) {
+        self.method = method
+        self.sink = sink
+        self.prefetchCount = prefetchCount
+    }
+}
+
+/// A channel over all its generations: what has to be done to have another one.
+final class ChannelRecord {
+    enum Mode {
+        case plain
+        case confirming
+        case transactional
+    }
+    let id: UInt64
+    let channel: AMQPChannel
+    /// For topology: it is used once and not recovered.
+    let isScratch: Bool
+    /// Its generation now; `nil` while there is none.
+    var core: ChannelCore?
+    /// Whether it is as its user left it. Not while it is being opened again, when only the recovery may use its core.
+    var isReady = false
+    /// Who waits until it is ready or has ended.
+    var readyWaiters: [UInt64: PublishWaiter] = [:]
+    /// The recovery of this channel alone.
+    var recovery: Task<Void, Never>?
+    var backoff: Backoff
+
+    var mode = Mode.plain
+    /// The transaction that was open when the channel was lost can be neither committed nor rolled back.
+    var hasLostTransaction = false
+    /// For each consumer that is started from now on.
+    var consumerPrefetchCount: UInt16?
+    /// For all consumers together.
+    var channelPrefetchCount: UInt16?
+    /// Those that should be there, in the order in which they were started.
+    private(set) var consumers: [ChannelConsumer] = []
+    /// The queue that was declared last: what an empty name means.
+    var lastQueue: String?
+
+    var returns: (@Sendable (AMQPReturnedMessage) -> Void)?
+    var onEnd: [@Sendable (AMQPError) -> Void] = []
+    var onInterruption: [@Sendable (AMQPError) -> Void] = []
+
+    init(id: UInt64, channel: AMQPChannel, isScratch: Bool, backoff: Backoff) {
+        self.id = id
+        self.channel = channel
+        self.isScratch = isScratch
+        self.backoff = backoff
+    }
+
+    func consumer(_ tag: String) -> ChannelConsumer? { self.consumers.first { $0.tag == tag } }
+
+    func add(_ consumer: ChannelConsumer) { self.consumers.append(consumer) }
+
+    /// - Returns: whether it was there.
+    @discardableResult
+    func remove(_ consumer: ChannelConsumer) -> Bool {
+        guard let index = self.consumers.firstIndex(where: { $0 === consumer }) else { return false }
+        self.consumers.remove(at: index)
+        return true
+    }
+
+    /// Consumers that should be there and are not.
+    var missingConsumers: [ChannelConsumer] {
+        self.consumers.filter { self.core?.consumers[$0.tag] !== $0 }
+    }
+
+    /// Whoever waited for it goes on: it is ready, or will never be.
+    func resolveWaiters(_ error: AMQPError?) {
+        let waiters = self.readyWaiters.values
+        self.readyWaiters.removeAll()
+        for waiter in waiters { waiter.resolve(error.map { .failure($0) } ?? .success(())) }
     }
 
     /// Tells everybody who wants to know of the channel's end, once.
     func ended(_ error: AMQPError) {
         self.returns = nil
+        self.onInterruption.removeAll()
+        self.recovery?.cancel()
+        self.recovery = nil
         self.channel.ended(error)
+        self.resolveWaiters(error)
         let actions = self.onEnd
         self.onEnd.removeAll()
         for action in actions { action(error) }

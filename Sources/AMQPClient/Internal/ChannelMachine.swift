@@ -114,6 +114,12 @@ struct ChannelMachine<Waiter> {
         self.inFlight?.id == id || self.queued.contains { $0.id == id }
     }
 
+    /// Whether this queue is being deleted from here.
+    func isDeleting(queue: String) -> Bool {
+        guard case .queueDelete(let delete)? = self.inFlight?.method else { return false }
+        return delete.queue == queue
+    }
+
     /// We close the channel.
     mutating func close(waiter: Waiter?) -> OnClose {
         guard case .open = self.state else { return .done }
@@ -178,6 +184,9 @@ extension AMQPMethod {
         case .basicGet: [.basicGetOk, .basicGetEmpty]
         case .basicRecover: [.basicRecoverOk]
         case .confirmSelect: [.confirmSelectOk]
+        case .txSelect: [.txSelectOk]
+        case .txCommit: [.txCommitOk]
+        case .txRollback: [.txRollbackOk]
         default: []
         }
     }

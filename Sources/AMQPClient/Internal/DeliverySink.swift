@@ -12,6 +12,12 @@ package protocol DeliverySink: AnyObject, Sendable {
     /// The action to call, from any thread, when there is room again after ``batchEnded()`` said there is none.
     func whenRoom(_ action: @escaping @Sendable () -> Void)
 
+    /// The channel or connection was lost, and deliveries go on once it is there again.
+    ///
+    /// - Parameter requeued: what was received and not handed out is with the broker, and will be delivered again. If
+    ///   not, because it needed no acknowledgement, it exists nowhere else.
+    func interrupted(requeued: Bool)
+
     /// No more deliveries. Without an error, because we cancelled.
     func ended(_ error: AMQPError?)
 }
@@ -25,5 +31,8 @@ final class BufferSink: DeliverySink {
     func received(_ delivery: AMQPDelivery) { self.buffer.append(delivery) }
     func batchEnded() -> Bool { self.buffer.batchEnded() }
     func whenRoom(_ action: @escaping @Sendable () -> Void) { self.buffer.whenRoom(action) }
+    func interrupted(requeued: Bool) {
+        if requeued { _ = self.buffer.drain() }
+    }
     func ended(_ error: AMQPError?) { self.buffer.finish(error) }
 }

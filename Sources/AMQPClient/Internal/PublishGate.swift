@@ -29,82 +29,16 @@ final class PublishGate: Sendable {
         case refused(AMQPError)
     }
 
-    /// What the gate knows of one channel.
-    ///
-    /// Unchecked, because it is reached through `State` only, and that only under the lock. A class, because every
-    /// message and acknowledgement passes here: found once and changed in place it costs no copy.
-    private final class ChannelState: @unchecked Sendable {
-        let id: UInt64
-        let number: UInt16
-        /// Tells deliveries of this channel from those of one that had its number before.
-        let epoch: UInt64
-        // The lock excludes others, and nothing is called that could come back: no need to check that at run time for
-        // every message.
-        @exclusivity(unchecked) var failure: AMQPError?
-        /// The broker asked for a pause with `channel.flow`.
-        @exclusivity(unchecked) var isPaused = false
-        @exclusivity(unchecked) var confirms: ConfirmTracker<PublishWaiter>?
-        @exclusivity(unchecked) var deliveries = DeliveryTracker()
-
-        init(id: UInt64, number: UInt16, epoch: UInt64) {
-            self.id = id
-            self.number = number
-            self.epoch = epoch
-        }
-    }
-    private struct Suspended: Sendable {
-        var id: UInt64
-        var publish: Publish
-        var waiter: PublishWaiter
-    }
-    private struct State: Sendable {
-        var output = AMQPOutput()
-        var transport: (any Channel)?
-        /// Why nothing can be published at all; `nil` while the connection is open.
-        var failure: AMQPError? = AMQPError(.connectionClosed, "the connection is not open yet")
-        /// `connection.close` is in the output: nothing may follow it but the answer to the broker's own.
-        var isClosing = false
-        /// The loop has been told to write.
-        var isAwake = false
-        /// When anything was last written: what the other side counts our silence from.
-        var lastWrite = NIODeadline.now()
-        /// Bytes handed to the transport and not yet taken by the system.
-        var inFlight = 0
-        var blocked: String?
-        private(set) var channels: [UInt64: ChannelState] = [:]
-        /// Most often it is the channel of the time before.
-        private var lastChannel: ChannelState?
-        var lastEpoch: UInt64 = 0
-        var suspended: Deque<Suspended> = []
-        var lastSuspended: UInt64 = 0
-
-        var waiting: Int { self.output.byteCount + self.inFlight }
-
-        mutating func channel(_ id: UInt64) -> ChannelState? {
-            if let lastChannel, lastChannel.id == id { return lastChannel }
-            guard let channel = self.channels[id] else { return nil }
-            self.lastChannel = channel
-            return channel
-        }
-
-        mutating func add(_ channel: ChannelState) {
-            self.channels[channel.id] = channel
-            self.lastChannel = nil
-        }
-
-        mutating func removeChannel(_ id: UInt64) {
-            self.channels[id] = nil
-            self.lastChannel = nil
-        }
-    }
-
     private let eventLoop: any EventLoop
-    private let highWaterMark: Int
-    private let state = NIOLockedValueBox(State())
+    private let state: NIOLockedValueBox<GateState>
 
-    init(eventLoop: any EventLoop, highWaterMark: Int) {
+    /// - Parameters:
+    ///   - highWaterMark: bytes that may wait to be written before publishers wait.
+    ///   - maximumUnconfirmed: messages of a channel that may wait for their confirms before publishers wait.
+    init(eventLoop: any EventLoop, highWaterMark: Int, maximumUnconfirmed: Int = .max) {
         self.eventLoop = eventLoop
-        self.highWaterMark = max(highWaterMark, 1)
+        self.state = NIOLockedValueBox(
+            GateState(highWaterMark: highWaterMark, maximumUnconfirmed: maximumUnconfirmed))
     }
 
     // MARK: - Publishing
@@ -113,12 +47,10 @@ final class PublishGate: Sendable {
     func publish(_ publish: Publish) -> Verdict {
         let (verdict, wake) = self.state.withLockedValue { state -> (Verdict, Bool) in
             do throws(AMQPError) {
-                let channel = try Self.openChannel(publish.channel, &state)
-                guard state.suspended.isEmpty, state.blocked == nil, state.waiting < self.highWaterMark,
-                    !channel.isPaused
-                else { return (.full, false) }
-                try Self.append(publish, channel, &state)
-                return (.accepted, Self.needsWake(&state))
+                let channel = try state.openChannel(publish.channel)
+                guard channel.suspended.isEmpty, state.hasRoom, state.hasRoom(channel) else { return (.full, false) }
+                try state.append(publish, channel)
+                return (.accepted, state.needsWake())
             } catch {
                 return (.refused(error), false)
             }
@@ -132,17 +64,18 @@ final class PublishGate: Sendable {
     /// - Parameter waiter: resolved when the message was appended, or cannot be any more.
     /// - Returns: a handle for ``abandon(_:)``.
     func publishWhenThereIsRoom(_ publish: Publish, waiter: PublishWaiter) -> UInt64 {
-        let (id, outcome) = self.state.withLockedValue { state -> (UInt64, Outcome) in
+        let (id, outcome) = self.state.withLockedValue { state -> (UInt64, GateState.Outcome) in
             state.lastSuspended += 1
-            // So may the end of the channel, and nobody would come to tell this one.
+            // The end of the channel may have come since, and nobody would come to tell this one.
             do throws(AMQPError) {
-                _ = try Self.openChannel(publish.channel, &state)
+                let channel = try state.openChannel(publish.channel)
+                channel.suspended.append(.init(id: state.lastSuspended, publish: publish, waiter: waiter))
+                state.suspendedCount += 1
             } catch {
-                return (state.lastSuspended, Outcome(resolved: [(waiter, .failure(error))]))
+                return (state.lastSuspended, GateState.Outcome(resolved: [(waiter, .failure(error))]))
             }
-            state.suspended.append(Suspended(id: state.lastSuspended, publish: publish, waiter: waiter))
-            // Room may have come since the publisher was told there is none.
-            return (state.lastSuspended, self.drain(&state))
+            // Room may have come as well.
+            return (state.lastSuspended, state.drain())
         }
         self.finish(outcome)
         return id
@@ -152,33 +85,12 @@ final class PublishGate: Sendable {
     ///
     /// - Returns: whether it still waited.
     @discardableResult
-    func abandon(_ id: UInt64) -> Bool {
+    func abandon(_ id: UInt64, channel: UInt64) -> Bool {
         self.state.withLockedValue { state in
-            guard let index = state.suspended.firstIndex(where: { $0.id == id }) else { return false }
-            state.suspended.remove(at: index)
+            guard state.channel(channel)?.removeSuspended(id: id) != nil else { return false }
+            state.suspendedCount -= 1
             return true
         }
-    }
-
-    /// - Throws: why nothing can be published on the channel.
-    private static func openChannel(_ id: UInt64, _ state: inout State) throws(AMQPError) -> ChannelState {
-        if let failure = state.failure { throw failure }
-        guard let channel = state.channel(id) else { throw AMQPError(.channelClosed, "the channel is closed") }
-        if let failure = channel.failure { throw failure }
-        return channel
-    }
-
-    private static func append(
-        _ publish: Publish, _ channel: ChannelState, _ state: inout State
-    ) throws(AMQPError) {
-        do {
-            try state.output.append(
-                publish.method, properties: publish.properties, body: publish.body, channel: channel.number)
-        } catch {
-            throw AMQPError(encoding: error)
-        }
-        channel.confirms?.published(
-            publish.confirm, messageID: publish.method.mandatory ? publish.properties.messageID : nil)
     }
 
     // MARK: - Methods and acknowledgements: these bypass the high-water mark
@@ -191,7 +103,7 @@ final class PublishGate: Sendable {
             guard state.transport != nil, Self.mayBeWritten(method, state) else { return .success(false) }
             return Result { () throws(AMQPWireError) in
                 try state.output.append(method, channel: number)
-                return Self.needsWake(&state)
+                return state.needsWake()
             }
         }
         switch result {
@@ -200,7 +112,7 @@ final class PublishGate: Sendable {
         }
     }
 
-    private static func mayBeWritten(_ method: AMQPMethod, _ state: State) -> Bool {
+    private static func mayBeWritten(_ method: AMQPMethod, _ state: GateState) -> Bool {
         if case .connectionCloseOk = method { true } else { !state.isClosing }
     }
 
@@ -213,7 +125,7 @@ final class PublishGate: Sendable {
             else { return false }
             // Doing it again does not make the broker count from 1 again.
             if channel.confirms == nil { channel.confirms = ConfirmTracker() }
-            return Self.needsWake(&state)
+            return state.needsWake()
         }
         if wake { self.wake() }
     }
@@ -221,7 +133,7 @@ final class PublishGate: Sendable {
     func writeProtocolHeader() {
         let wake = self.state.withLockedValue { state in
             state.output.appendProtocolHeader()
-            return Self.needsWake(&state)
+            return state.needsWake()
         }
         if wake { self.wake() }
     }
@@ -233,7 +145,7 @@ final class PublishGate: Sendable {
             // Bytes that wait are as good a sign of life, and a stalled socket is not helped by more of them.
             guard state.transport != nil, state.waiting == 0, !state.isClosing else { return false }
             state.output.appendHeartbeat()
-            return Self.needsWake(&state)
+            return state.needsWake()
         }
         if wake { self.wake() }
         return wake
@@ -250,23 +162,28 @@ final class PublishGate: Sendable {
 
     /// Acknowledges or refuses a delivery.
     ///
-    /// - Throws: ``AMQPError/Code/alreadySettled`` if it was settled before or came in an earlier life of its channel,
-    ///   and otherwise why the channel or connection ended: the acknowledgement never reaches the wire.
+    /// - Throws: ``AMQPError/Code/alreadySettled`` if it was settled before, ``AMQPError/Code/deliveryExpired`` if it came
+    ///   in an earlier generation of its channel, and otherwise why the channel or connection ended: the acknowledgement
+    ///   never reaches the wire.
     func settle(
         channel id: UInt64, epoch: UInt64, tag: UInt64, multiple: Bool = false, _ settlement: Settlement
     ) throws(AMQPError) {
         let result = self.state.withLockedValue { state -> Result<Bool, AMQPError> in
-            let channel: ChannelState
+            let channel: GateChannel
             do throws(AMQPError) {
-                channel = try Self.openChannel(id, &state)
+                channel = try state.openChannel(id)
             } catch {
                 return .failure(error)
             }
-            guard channel.epoch == epoch, channel.deliveries.settle(tag, multiple: multiple) else {
+            guard channel.epoch == epoch else {
                 return .failure(
                     AMQPError(
-                        .alreadySettled,
-                        "delivery \(tag) was settled before, needs no acknowledgement, or came before a reconnect"))
+                        .deliveryExpired,
+                        "delivery \(tag) came before its channel was lost: the broker has the message again"))
+            }
+            guard channel.deliveries.settle(tag, multiple: multiple) else {
+                return .failure(
+                    AMQPError(.alreadySettled, "delivery \(tag) was settled before, or needs no acknowledgement"))
             }
             switch settlement {
             case .ack: state.output.appendAck(channel: channel.number, deliveryTag: tag, multiple: multiple)
@@ -277,7 +194,7 @@ final class PublishGate: Sendable {
                 try? state.output.append(
                     .basicReject(.init(deliveryTag: tag, requeue: requeue)), channel: channel.number)
             }
-            return .success(Self.needsWake(&state))
+            return .success(state.needsWake())
         }
         if try result.get() { self.wake() }
     }
@@ -298,7 +215,7 @@ final class PublishGate: Sendable {
     }
 
     /// How many publishers wait for room.
-    var suspendedCount: Int { self.state.withLockedValue { $0.suspended.count } }
+    var suspendedCount: Int { self.state.withLockedValue { $0.suspendedCount } }
     /// Bytes that wait to be written, or for the system to take them.
     var waitingBytes: Int { self.state.withLockedValue { $0.waiting } }
 
@@ -313,44 +230,74 @@ final class PublishGate: Sendable {
         self.state.withLockedValue { $0.output.frameMax = frameMax }
     }
 
+    /// The connection is open, for the first time or again: whoever waited for that may publish.
     func opened() {
-        self.state.withLockedValue { $0.failure = nil }
+        self.finish(
+            self.state.withLockedValue { state in
+                state.failure = nil
+                state.isRecovering = false
+                return state.drain()
+            })
     }
 
     /// Refuses publishes from now on, behind those accepted so far appends `farewell`.
     func close(_ error: AMQPError, farewell: AMQPMethod) {
-        let (failing, wake) = self.state.withLockedValue { state -> (Deque<Suspended>, Bool) in
+        let (failing, wake) = self.state.withLockedValue { state -> ([GateChannel.Suspended], Bool) in
             if state.failure == nil { state.failure = error }
-            let failing = state.suspended
-            state.suspended.removeAll()
+            let failing = Self.removeSuspended(&state)
             guard state.transport != nil, !state.isClosing,
                 (try? state.output.append(farewell, channel: 0)) != nil
             else { return (failing, false) }
             state.isClosing = true
-            return (failing, Self.needsWake(&state))
+            return (failing, state.needsWake())
         }
         for suspended in failing { suspended.waiter.resolve(.failure(error)) }
         if wake { self.wake() }
     }
 
+    private static func removeSuspended(_ state: inout GateState) -> [GateChannel.Suspended] {
+        guard state.suspendedCount > 0 else { return [] }
+        state.suspendedCount = 0
+        return state.channels.values.flatMap { $0.removeSuspended() }
+    }
+
+    /// There is no transport any more, and what was not sent is forgotten: old bytes must not enter the handshake of the
+    /// next one.
+    private static func disconnect(_ state: inout GateState) {
+        state.transport = nil
+        state.output.clear()
+        state.inFlight = 0
+        state.isClosing = false
+        state.blocked = nil
+    }
+
+    /// An attempt to connect failed.
+    func disconnected() { self.state.withLockedValue { Self.disconnect(&$0) } }
+
+    /// The connection was lost, and is to be made again: publishers that wait for room go on waiting, and whoever waits
+    /// for a confirm is told that the outcome is unknown.
+    func interrupted(_ error: AMQPError) {
+        let unconfirmed = self.state.withLockedValue { state -> [PublishWaiter] in
+            Self.disconnect(&state)
+            state.isRecovering = true
+            return state.channels.values.flatMap { $0.interrupt() }
+        }
+        Self.fail(unconfirmed, because: error)
+    }
+
     /// The connection ended: what was not sent is forgotten, whoever waits is told.
     func lost(_ error: AMQPError) {
-        let (suspended, unconfirmed) = self.state.withLockedValue { state -> (Deque<Suspended>, [PublishWaiter]) in
+        let (suspended, unconfirmed) = self.state.withLockedValue {
+            state -> ([GateChannel.Suspended], [PublishWaiter]) in
             state.failure = error
-            state.transport = nil
-            state.output.clear()
-            state.inFlight = 0
-            state.isClosing = false
-            state.blocked = nil
+            state.isRecovering = false
+            Self.disconnect(&state)
             var unconfirmed: [PublishWaiter] = []
             for channel in state.channels.values {
-                unconfirmed += channel.confirms?.failAll() ?? []
+                unconfirmed += channel.interrupt()
                 channel.failure = error
-                channel.deliveries.removeAll()
             }
-            let suspended = state.suspended
-            state.suspended.removeAll()
-            return (suspended, unconfirmed)
+            return (Self.removeSuspended(&state), unconfirmed)
         }
         for entry in suspended { entry.waiter.resolve(.failure(error)) }
         Self.fail(unconfirmed, because: error)
@@ -361,7 +308,7 @@ final class PublishGate: Sendable {
         self.finish(
             self.state.withLockedValue { state in
                 state.blocked = reason
-                return self.drain(&state)
+                return state.drain()
             })
     }
 
@@ -371,26 +318,71 @@ final class PublishGate: Sendable {
     func openChannel(_ id: UInt64, number: UInt16) -> UInt64 {
         self.state.withLockedValue { state in
             state.lastEpoch += 1
-            state.add(ChannelState(id: id, number: number, epoch: state.lastEpoch))
+            state.add(GateChannel(id: id, number: number, epoch: state.lastEpoch))
             return state.lastEpoch
         }
+    }
+
+    func knowsChannel(_ id: UInt64) -> Bool { self.state.withLockedValue { $0.channel(id) != nil } }
+
+    /// Whether messages may be published on the channel, now or after its recovery.
+    func isOpen(channel id: UInt64) -> Bool {
+        self.state.withLockedValue { $0.channel(id).map { $0.failure == nil } ?? false }
+    }
+
+    /// A new generation of a channel, which is closed to publishers until ``resumeChannel(_:)``.
+    ///
+    /// - Returns: the epoch of its deliveries.
+    func reopenChannel(_ id: UInt64, number: UInt16) -> UInt64 {
+        self.state.withLockedValue { state in
+            state.lastEpoch += 1
+            guard let channel = state.channel(id) else { return state.lastEpoch }
+            channel.number = number
+            channel.epoch = state.lastEpoch
+            return state.lastEpoch
+        }
+    }
+
+    /// The channel is as it was: publishers may go on.
+    func resumeChannel(_ id: UInt64) {
+        self.finish(
+            self.state.withLockedValue { state in
+                state.channel(id)?.isReady = true
+                return state.drain()
+            })
+    }
+
+    /// This generation of a channel is over, and another one comes: publishers wait, and behind what was accepted so far
+    /// goes `farewell`.
+    func interruptChannel(_ id: UInt64, _ error: AMQPError, farewell: AMQPMethod?) {
+        let (unconfirmed, wake) = self.state.withLockedValue { state -> ([PublishWaiter], Bool) in
+            guard let channel = state.channel(id), channel.failure == nil else { return ([], false) }
+            let unconfirmed = channel.interrupt()
+            return (unconfirmed, Self.append(farewell, channel, &state))
+        }
+        Self.fail(unconfirmed, because: error)
+        if wake { self.wake() }
+    }
+
+    /// - Returns: whether the loop has to be told.
+    private static func append(_ farewell: AMQPMethod?, _ channel: GateChannel, _ state: inout GateState) -> Bool {
+        guard let farewell, state.transport != nil, !state.isClosing,
+            (try? state.output.append(farewell, channel: channel.number)) != nil
+        else { return false }
+        return state.needsWake()
     }
 
     /// Closes a channel to publishers, and behind what was accepted so far appends `farewell`: after that frame, a
     /// publish would end the whole connection with 504.
     func closeChannel(_ id: UInt64, _ error: AMQPError, farewell: AMQPMethod?) {
         let (suspended, unconfirmed, wake) = self.state.withLockedValue {
-            state -> (Deque<Suspended>, [PublishWaiter], Bool) in
+            state -> (Deque<GateChannel.Suspended>, [PublishWaiter], Bool) in
             guard let channel = state.channel(id), channel.failure == nil else { return ([], [], false) }
             channel.failure = error
-            channel.deliveries.removeAll()
-            let unconfirmed = channel.confirms?.failAll() ?? []
-            let suspended = state.suspended.filter { $0.publish.channel == id }
-            state.suspended.removeAll { $0.publish.channel == id }
-            guard let farewell, state.transport != nil, !state.isClosing,
-                (try? state.output.append(farewell, channel: channel.number)) != nil
-            else { return (suspended, unconfirmed, false) }
-            return (suspended, unconfirmed, Self.needsWake(&state))
+            let unconfirmed = channel.interrupt()
+            let suspended = channel.removeSuspended()
+            state.suspendedCount -= suspended.count
+            return (suspended, unconfirmed, Self.append(farewell, channel, &state))
         }
         for entry in suspended { entry.waiter.resolve(.failure(error)) }
         Self.fail(unconfirmed, because: error)
@@ -405,7 +397,7 @@ final class PublishGate: Sendable {
         self.finish(
             self.state.withLockedValue { state in
                 state.channel(id)?.isPaused = isPaused
-                return self.drain(&state)
+                return state.drain()
             })
     }
 
@@ -416,9 +408,12 @@ final class PublishGate: Sendable {
     }
 
     func confirmed(channel id: UInt64, tag: UInt64, multiple: Bool, acked: Bool) {
-        let resolved = self.state.withLockedValue {
-            $0.channel(id)?.confirms?.confirmed(tag: tag, multiple: multiple, acked: acked) ?? []
+        let (resolved, outcome) = self.state.withLockedValue { state in
+            let resolved = state.channel(id)?.confirms?.confirmed(tag: tag, multiple: multiple, acked: acked) ?? []
+            // Somebody may have waited for the window of unconfirmed messages to open.
+            return (resolved, state.suspendedCount > 0 ? state.drain() : GateState.Outcome())
         }
+        self.finish(outcome)
         for (waiter, outcome) in resolved {
             switch outcome {
             case .acked: waiter.resolve(.success(()))
@@ -446,12 +441,6 @@ final class PublishGate: Sendable {
 
     // MARK: - Writing, on the event loop
 
-    private static func needsWake(_ state: inout State) -> Bool {
-        guard !state.isAwake else { return false }
-        state.isAwake = true
-        return true
-    }
-
     private func wake() {
         self.eventLoop.execute { self.flush() }
     }
@@ -478,42 +467,13 @@ final class PublishGate: Sendable {
     private func wrote(_ size: Int, to transport: any Channel) {
         self.finish(
             self.state.withLockedValue { state in
-                guard let current = state.transport, current === transport else { return Outcome() }
+                guard let current = state.transport, current === transport else { return GateState.Outcome() }
                 state.inFlight -= size
-                return self.drain(&state)
+                return state.drain()
             })
     }
 
-    private struct Outcome {
-        var resolved: [(PublishWaiter, Result<Void, AMQPError>)] = []
-        var wake = false
-    }
-
-    /// Appends what suspended publishers brought, as far as there is room.
-    private func drain(_ state: inout State) -> Outcome {
-        var outcome = Outcome()
-        var index = 0
-        while index < state.suspended.count, state.blocked == nil, state.waiting < self.highWaterMark {
-            let suspended = state.suspended[index]
-            let result: Result<Void, AMQPError>
-            do throws(AMQPError) {
-                let channel = try Self.openChannel(suspended.publish.channel, &state)
-                guard !channel.isPaused else {
-                    index += 1
-                    continue
-                }
-                result = .success(try Self.append(suspended.publish, channel, &state))
-            } catch {
-                result = .failure(error)
-            }
-            state.suspended.remove(at: index)
-            outcome.resolved.append((suspended.waiter, result))
-        }
-        if !state.output.isEmpty { outcome.wake = Self.needsWake(&state) }
-        return outcome
-    }
-
-    private func finish(_ outcome: Outcome) {
+    private func finish(_ outcome: GateState.Outcome) {
         for (waiter, result) in outcome.resolved { waiter.resolve(result) }
         if outcome.wake { self.wake() }
     }

@@ -18,5 +18,6 @@ final class ClosureSink: DeliverySink {
     func received(_ delivery: AMQPDelivery) { self.onDelivery(delivery) }
     func batchEnded() -> Bool { false }
     func whenRoom(_ action: @escaping @Sendable () -> Void) {}
+    func interrupted(requeued: Bool) {}
     func ended(_ error: AMQPError?) { self.onEnd(error) }
 }

@@ -111,6 +111,11 @@ final class ServiceCore: DeliverySink {
     func batchEnded() -> Bool { self.buffer.batchEnded() }
     func whenRoom(_ action: @escaping @Sendable () -> Void) {}
 
+    func interrupted(requeued: Bool) {
+        // With the broker again, which delivers them anew; handling them here would be once too often.
+        if requeued { _ = self.buffer.drain() }
+    }
+
     func ended(_ error: AMQPError?) {
         // With its queue gone, a consumer's deliveries exist nowhere else: they can still be handled. With the channel
         // gone they are with the broker again, and handling them here would be once too often.

@@ -164,6 +164,25 @@ private enum Event: CaseIterable {
         driver.expectAllLeft()
     }
 
+    @Test(arguments: Situation.allCases, Event.allCases)
+    private func everyWaiterLeavesOnceAfterTwoEvents(in situation: Situation, after event: Event) {
+        for next in Event.allCases {
+            var driver = situation.prepare()
+            event.happen(to: &driver)
+            next.happen(to: &driver)
+            // However it ends: by the broker's answers alone, or with the connection.
+            var answered = driver
+            for _ in 0..<4 { answered.reply() }
+            answered.close(waiting: false)
+            answered.closedOk()
+            for ended in [driver, answered] {
+                var ended = ended
+                ended.connectionEnded()
+                ended.expectAllLeft("\(situation), \(event), \(next)")
+            }
+        }
+    }
+
     @Test(arguments: Situation.allCases)
     private func onlyAnOpenChannelTakesRequests(in situation: Situation) {
         var driver = situation.prepare()
@@ -318,6 +337,7 @@ private enum Event: CaseIterable {
     @Test func everySynchronousMethodOfOursHasItsReply() {
         #expect(AMQPMethod.basicGet(.init(queue: "q")).replies == [.basicGetOk, .basicGetEmpty])
         #expect(AMQPMethod.confirmSelect(.init()).replies == [.confirmSelectOk])
+        #expect(AMQPMethod.txCommit(.init()).replies == [.txCommitOk])
         #expect(AMQPMethod.basicAck(.init(deliveryTag: 1)).replies.isEmpty)
     }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import AMQPWire
+import NIOCore
 import Testing
 
 @_spi(HareDo) @testable import AMQPClient
@@ -146,29 +147,92 @@ extension AMQPMethod {
         #expect(refused?.error.code == .protocolViolation)
     }
 
-    @Test func aSecondChallengeGetsTheSameAnswer() {
+    @Test func everyChallengeGetsTheSameAnswerUpToALimit() {
         var machine = Step.awaitingTune.machine(AMQPConfiguration(user: "u", password: "p"))
-        guard case .send(let methods) = machine.received(.connectionSecure(.init(challenge: "?"))) else {
-            Issue.record("no answer")
-            return
+        for _ in 0..<HandshakeMachine.maximumChallenges {
+            guard case .send(let methods) = machine.received(.connectionSecure(.init(challenge: "?"))) else {
+                Issue.record("no answer")
+                return
+            }
+            #expect(methods == [.connectionSecureOk(.init(response: "\0u\0p"))])
         }
-        #expect(methods == [.connectionSecureOk(.init(response: "\0u\0p"))])
+        let refused = self.fails(machine.received(.connectionSecure(.init(challenge: "?"))))
+        #expect(refused?.error.code == .authenticationFailed)
+    }
+
+    @Test func afterAChallengeItGoesOn() {
+        var machine = Step.awaitingTune.machine()
+        _ = machine.received(.connectionSecure(.init(challenge: "?")))
         guard case .tuned = machine.received(.tune) else {
             Issue.record("not tuned")
             return
         }
     }
 
-    @Test(arguments: ["", "EXTERNAL", "AMQPLAIN XPLAIN PLAINER"] as [AMQPLongString])
-    func aBrokerWithoutPlainIsRefused(mechanisms: AMQPLongString) {
+    private static func start(_ mechanisms: AMQPLongString) -> AMQPMethod {
+        .connectionStart(
+            .init(
+                versionMajor: 0, versionMinor: 9, serverProperties: [:], mechanisms: mechanisms, locales: "en_US"))
+    }
+
+    struct Login: Sendable, CustomTestStringConvertible {
+        var offered: AMQPLongString
+        var wanted: [AMQPSASLMechanism] = [.plain, .amqplain]
+        var isExternal = false
+        /// What is used, and what is answered; `nil` if it is refused.
+        var mechanism: String?
+        var response: AMQPLongString = ""
+        var testDescription: String { "\(self.offered) for \(self.wanted)\(self.isExternal ? ", external" : "")" }
+    }
+    private static let amqplain = AMQPLongString(
+        bytes: [5] + Array("LOGINS".utf8) + [0, 0, 0, 1] + Array("u".utf8) + [8] + Array("PASSWORDS".utf8)
+            + [0, 0, 0, 4] + Array("hush".utf8))
+
+    @Test(arguments: [
+        Login(offered: "AMQPLAIN PLAIN", mechanism: "PLAIN", response: "\0u\0hush"),
+        Login(offered: "AMQPLAIN", mechanism: "AMQPLAIN", response: Self.amqplain),
+        Login(
+            offered: "PLAIN AMQPLAIN", wanted: [.amqplain, .plain], mechanism: "AMQPLAIN", response: Self.amqplain),
+        Login(offered: "PLAIN EXTERNAL", wanted: [.external, .plain], mechanism: "EXTERNAL"),
+        Login(offered: "PLAIN", wanted: [.external, .plain], mechanism: "PLAIN", response: "\0u\0hush"),
+        Login(offered: "PLAIN EXTERNAL", isExternal: true, mechanism: "EXTERNAL"),
+        Login(offered: "PLAIN AMQPLAIN", isExternal: true),
+        Login(offered: "PLAIN AMQPLAIN", wanted: [.external]),
+        Login(offered: "PLAIN AMQPLAIN", wanted: []),
+        Login(offered: ""), Login(offered: "EXTERNAL"), Login(offered: "XPLAIN PLAINER plain"),
+        Login(offered: AMQPLongString(bytes: [0xff, 0x20, 0xfe])),
+    ])
+    func theFirstMechanismThatBothTakeIsUsed(login: Login) {
+        var configuration = AMQPConfiguration(user: "u", password: "hush")
+        if login.isExternal { configuration.credentials = .external }
+        configuration.saslMechanisms = login.wanted
+        var machine = HandshakeMachine(configuration)
+        let action = machine.received(Self.start(login.offered))
+        guard let mechanism = login.mechanism else {
+            let refused = self.fails(action)
+            #expect(refused?.error.code == .authenticationFailed)
+            #expect(refused?.error.message.contains("hush") == false)
+            return
+        }
+        guard case .send(let methods) = action, case .connectionStartOk(let ok)? = methods.first else {
+            Issue.record("no start-ok")
+            return
+        }
+        #expect(ok.mechanism == mechanism)
+        #expect(ok.response == login.response)
+    }
+
+    @Test(arguments: [("u\0v", "p"), ("u", "p\0q")]) func plainTakesNoZeroBytes(user: String, password: String) {
+        var machine = HandshakeMachine(AMQPConfiguration(user: user, password: password))
+        #expect(self.fails(machine.received(Self.start("PLAIN")))?.error.code == .invalidArgument)
+    }
+
+    @Test func aHostileListOfMechanismsDoesNotReachTheTerminal() {
         var machine = Step.awaitingStart.machine()
-        let refused = self.fails(
-            machine.received(
-                .connectionStart(
-                    .init(
-                        versionMajor: 0, versionMinor: 9, serverProperties: [:], mechanisms: mechanisms,
-                        locales: "en_US"))))
-        #expect(refused?.error.code == .authenticationFailed)
+        let list = "\u{1B}[2J\r\n\u{202E}" + String(repeating: "X", count: 100_000)
+        let message = self.fails(machine.received(Self.start(AMQPLongString(list))))?.error.message ?? ""
+        #expect(message.utf8.count < 500)
+        #expect(message.unicodeScalars.allSatisfy { $0.value >= 0x20 && $0.value != 0x202E })
     }
 
     @Test func anotherVersionIsRefused() {
@@ -218,35 +282,149 @@ extension AMQPMethod {
         #expect(!machine.isDone)
     }
 
-    private static let methods: [AMQPMethod] = [
-        .start, .tune, .connectionSecure(.init(challenge: "?")), .connectionOpenOk(.init()), .close,
-        .connectionCloseOk(.init()), .connectionBlocked(.init(reason: "memory")), .connectionUnblocked(.init()),
-        .connectionUpdateSecretOk(.init()),
-        .connectionStartOk(
-            .init(clientProperties: [:], mechanism: "", response: "", locale: "")), .channelOpenOk(.init()),
-        .basicAck(.init(deliveryTag: 1)),
-    ]
+    @Test func anEndBeforeTheFirstWordSaysWhatItMayBe() {
+        var plain = HandshakeMachine(AMQPConfiguration())
+        #expect(plain.connectionEnded().message.contains("amqps"))
+        var tls = HandshakeMachine(AMQPConfiguration(tls: AMQPTLS()))
+        #expect(tls.connectionEnded().message.contains("requires a certificate"))
+        let identity = AMQPTLS.Identity(certificateChain: .text(""), privateKey: .text(""))
+        var identified = HandshakeMachine(AMQPConfiguration(tls: AMQPTLS(identity: identity)))
+        #expect(identified.connectionEnded().message.contains("does not accept the client's certificate"))
+        var begun = HandshakeMachine(AMQPConfiguration())
+        begun.received(bytes: ByteBuffer(bytes: [1]))
+        #expect(!begun.connectionEnded().message.contains("amqps"))
+        var external = AMQPConfiguration()
+        external.credentials = .external
+        var login = HandshakeMachine(external)
+        _ = login.received(Self.start("EXTERNAL"))
+        #expect(login.connectionEnded().message.contains("certificate"))
+    }
 
-    @Test(arguments: Step.allCases, Self.methods)
-    private func whatDoesNotBelongIntoAStateEndsTheHandshake(step: Step, method: AMQPMethod) {
-        var machine = step.machine()
-        let action = machine.received(method)
-        switch (step, method) {
-        case (.awaitingStart, .connectionStart), (.awaitingTune, .connectionSecure), (.awaitingTune, .connectionTune),
-            (.awaitingOpenOk, .connectionOpenOk):
-            if case .fail = action { Issue.record("refused") }
-        case (_, .connectionClose):
-            #expect(self.fails(action)?.farewell == .connectionCloseOk(.init()))
-        default:
-            let failed = self.fails(action)
-            #expect(failed?.error.code == .protocolViolation)
-            guard case .connectionClose(let close)? = failed?.farewell else {
-                Issue.record("no farewell")
-                return
+    @Test func anErrorOfTLSIsHandedOn() {
+        var machine = Step.awaitingStart.machine()
+        #expect(machine.connectionEnded(AMQPError(.tlsFailed, "expired")).message == "expired")
+    }
+
+    struct Garbage: Sendable, CustomTestStringConvertible {
+        var bytes: [UInt8]
+        var code: AMQPError.Code
+        var part: String
+        var testDescription: String { "\(self.bytes)" }
+    }
+
+    @Test(arguments: [
+        Garbage(bytes: Array("AMQP".utf8) + [3, 1, 0, 0], code: .connectFailed, part: "AMQP 1-0-0 (with SASL)"),
+        Garbage(bytes: Array("AMQP".utf8) + [0, 1, 0, 0], code: .connectFailed, part: "AMQP 1-0-0,"),
+        Garbage(bytes: Array("AMQP".utf8) + [2, 1, 0, 0, 9, 9], code: .connectFailed, part: "AMQP 1-0-0 (with TLS)"),
+        Garbage(bytes: Array("AMQP".utf8) + [1, 1, 0, 10], code: .connectFailed, part: "AMQP 1-0-10,"),
+        Garbage(bytes: [0x15, 3, 1, 0, 2, 2, 70], code: .tlsFailed, part: "amqps"),
+        Garbage(bytes: [0x15], code: .tlsFailed, part: "amqps"),
+        Garbage(bytes: [0x15, 4], code: .protocolViolation, part: "not AMQP"),
+        Garbage(bytes: Array("HTTP/1.1 400".utf8), code: .protocolViolation, part: "not AMQP"),
+    ])
+    func whatCannotBeDecodedIsRecognised(garbage: Garbage) {
+        // All at once, and byte by byte.
+        for chunks in [[garbage.bytes], garbage.bytes.map { [$0] }] {
+            var machine = Step.awaitingStart.machine()
+            for chunk in chunks { machine.received(bytes: ByteBuffer(bytes: chunk)) }
+            let error = machine.undecodable(AMQPWireError(.malformedFrame, "?"))
+            #expect(error.code == garbage.code)
+            #expect(error.message.contains(garbage.part), "\(error.message)")
+        }
+    }
+
+    // MARK: - Every state, every event
+
+    /// Everything that can happen to a handshake.
+    enum Event: CaseIterable {
+        case start, startOfAnotherVersion, startWithoutMechanism, secure, tune, tuneWithTinyFrames, openOk
+        case close, closeOk, blocked, unblocked, updateSecretOk, startOk, channelMethod, ended, endedByTLS, undecodable
+    }
+    enum Outcome: Equatable {
+        case answered, tuned, completed, failed(AMQPError.Code), nothing
+    }
+
+    private func outcome(of event: Event, on machine: inout HandshakeMachine) -> Outcome {
+        let method: AMQPMethod
+        switch event {
+        case .start: method = .start
+        case .startOfAnotherVersion:
+            method = .connectionStart(
+                .init(
+                    versionMajor: 1, versionMinor: 0, serverProperties: [:], mechanisms: "PLAIN", locales: "en_US"))
+        case .startWithoutMechanism: method = Self.start("GSSAPI")
+        case .secure: method = .connectionSecure(.init(challenge: "?"))
+        case .tune: method = .tune
+        case .tuneWithTinyFrames: method = .connectionTune(.init(channelMax: 0, frameMax: 100, heartbeat: 0))
+        case .openOk: method = .connectionOpenOk(.init())
+        case .close: method = .close
+        case .closeOk: method = .connectionCloseOk(.init())
+        case .blocked: method = .connectionBlocked(.init(reason: "memory"))
+        case .unblocked: method = .connectionUnblocked(.init())
+        case .updateSecretOk: method = .connectionUpdateSecretOk(.init())
+        case .startOk:
+            method = .connectionStartOk(.init(clientProperties: [:], mechanism: "", response: "", locale: ""))
+        case .channelMethod: method = .channelOpenOk(.init())
+        case .ended: return .failed(machine.connectionEnded().code)
+        case .endedByTLS: return .failed(machine.connectionEnded(AMQPError(.tlsFailed, "")).code)
+        case .undecodable: return .failed(machine.undecodable(AMQPWireError(.malformedFrame, "")).code)
+        }
+        switch machine.received(method) {
+        case .send(let methods): return methods.isEmpty ? .nothing : .answered
+        case .tuned: return .tuned
+        case .complete: return .completed
+        case .fail(let error, let farewell):
+            if case .connectionClose(let close)? = farewell {
+                #expect(close.replyCode == 503)
+                #expect(close.failingClassID == method.id.classID)
+                #expect(close.failingMethodID == method.id.methodID)
             }
-            #expect(close.replyCode == 503)
-            #expect(close.failingClassID == method.id.classID)
-            #expect(!machine.isDone)
+            return .failed(error.code)
+        }
+    }
+
+    private func expected(_ event: Event, in step: Step) -> Outcome {
+        switch (step, event) {
+        case (_, .endedByTLS): .failed(.tlsFailed)
+        case (.awaitingTune, .ended): .failed(.authenticationFailed)
+        case (_, .ended): .failed(.connectFailed)
+        case (_, .undecodable): .failed(.protocolViolation)
+        // It has been said how it ended.
+        case (.done, _), (.failed, _): .nothing
+        case (_, .close): .failed(.connectionClosed)
+        case (.awaitingStart, .start), (.awaitingTune, .secure): .answered
+        case (.awaitingStart, .startOfAnotherVersion): .failed(.connectFailed)
+        case (.awaitingStart, .startWithoutMechanism): .failed(.authenticationFailed)
+        case (.awaitingTune, .tune): .tuned
+        case (.awaitingOpenOk, .openOk): .completed
+        default: .failed(.protocolViolation)
+        }
+    }
+
+    @Test(arguments: Step.allCases, Event.allCases)
+    private func everyEventInEveryState(step: Step, event: Event) {
+        var machine = step.machine()
+        #expect(self.outcome(of: event, on: &machine) == self.expected(event, in: step))
+    }
+
+    /// Whoever waits for the connection is told by `completed` or `failed`, and has to be told once.
+    @Test(arguments: Step.allCases, Event.allCases)
+    private func whoWaitsIsToldOnce(step: Step, event: Event) {
+        for next in Event.allCases {
+            var machine = step.machine()
+            var told = step == .done || step == .failed ? 1 : 0
+            for event in [event, next] + Event.allCases {
+                let isOver = told > 0
+                switch self.outcome(of: event, on: &machine) {
+                case .completed: told += 1
+                // Both are asked only by a connection that still waits.
+                case .failed where [.ended, .endedByTLS, .undecodable].contains(event) && isOver: break
+                case .failed: told += 1
+                case .answered, .tuned: #expect(!isOver, "an answer after the end")
+                case .nothing: #expect(isOver)
+                }
+            }
+            #expect(told == 1, "\(step), \(event), \(next)")
         }
     }
 }

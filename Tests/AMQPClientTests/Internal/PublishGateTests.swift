@@ -149,10 +149,10 @@ extension Waiter where Value == Void, Failure == AMQPError {
             driver.gate.setBlocked("memory")
             let (first, waiter) = driver.suspend("first")
             let (second, _) = driver.suspend("second")
-            #expect(driver.gate.abandon(first))
-            #expect(!driver.gate.abandon(first))
+            #expect(driver.gate.abandon(first, channel: 1))
+            #expect(!driver.gate.abandon(first, channel: 1))
             driver.gate.setBlocked(nil)
-            #expect(!driver.gate.abandon(second))
+            #expect(!driver.gate.abandon(second, channel: 1))
             try await driver.expectWritten(["second"])
             #expect(await waiter.told == nil)
         }
@@ -253,7 +253,7 @@ extension Waiter where Value == Void, Failure == AMQPError {
             #expect(
                 await failure { () async throws(AMQPError) in
                     try driver.gate.settle(channel: 1, epoch: epoch - 1, tag: 1, .ack)
-                }?.code == .alreadySettled)
+                }?.code == .deliveryExpired)
             try await driver.expectWritten([])
             #expect(driver.gate.unsettled(channel: 1) == 1)
         }

@@ -46,6 +46,8 @@ final class ScriptedBroker: Sendable {
         var configuration = AMQPConfiguration(host: "127.0.0.1", port: self.port)
         configuration.heartbeat = .zero
         configuration.connectTimeout = .seconds(10)
+        // Most scripts end with the socket.
+        configuration.recovery = .disabled
         return configuration
     }
 

@@ -1,0 +1,438 @@
+// SPDX-License-Identifier: Apache-2.0
+import AMQPWire
+import Logging
+import NIOCore
+
+/// Coming back after a loss: the whole connection, one channel, or what is missing although both are there.
+extension AMQPConnection {
+    // MARK: - The whole connection
+
+    /// Everything that belonged to the socket is gone. What outlives it waits.
+    func interrupt(_ error: AMQPError) {
+        self.readCompleted()
+        self.dropSocket()
+        self.transport = nil
+        self.repair?.cancel()
+        self.repair = nil
+        self.unhealthiness = nil
+        self.backoff.failed(now: .now())
+        self.gate.interrupted(error)
+        self.topology.allMissing()
+        let lost = AMQPError(
+            .connectionLost, "\(error.message); the connection is being made again", reply: error.reply,
+            origin: error.origin, cause: error)
+        for record in self.records.values {
+            if let core = record.core { self.interruptConsumers(of: core) }
+            record.core = nil
+            record.isReady = false
+            record.recovery?.cancel()
+            record.recovery = nil
+            for consumer in record.consumers { consumer.refusal = nil }
+            for action in record.onInterruption { action(lost) }
+        }
+        for core in self.channels.values { self.forget(core, lost) }
+        self.channels.removeAll()
+        self.lastChannel = nil
+        self.forgetReading()
+    }
+
+    func startRecovering(_ error: AMQPError) {
+        self.logger.warning("connection lost", metadata: ["error": "\(error.message)"])
+        self.emit(.lost(error))
+        // What observes may have closed it.
+        guard self.machine.isRecovering else { return }
+        self.recovery = Task { await self.runRecovery(error) }
+    }
+
+    func stopRecovering() {
+        self.recovery?.cancel()
+        self.recovery = nil
+        self.repair?.cancel()
+        self.repair = nil
+        for record in self.records.values {
+            record.recovery?.cancel()
+            record.recovery = nil
+        }
+    }
+
+    /// One attempt after another until the connection is open again, or is not to be made any more. There is one of
+    /// these at a time: a loss in the middle of it fails its attempt.
+    private func runRecovery(_ error: AMQPError) async {
+        var last = error
+        var generator = SystemRandomNumberGenerator()
+        let policy = self.configuration.recovery
+        while self.machine.isLost {
+            let attempt = self.backoff.attempts + 1
+            if let most = policy.maximumAttempts, attempt > most {
+                self.end(
+                    AMQPError(
+                        .connectionClosed, "not connected again after \(most) attempts: \(last.message)",
+                        reply: last.reply, origin: last.origin, cause: last))
+                return
+            }
+            let delay = self.backoff.next(using: &generator)
+            self.emit(.recovering(attempt: attempt, delay: delay))
+            guard await self.pause(delay), self.machine.isLost else { return }
+            do throws(AMQPError) {
+                try await self.establish()
+                let report = try await self.restore()
+                self.restored(report)
+                return
+            } catch {
+                if self.machine.end != nil || self.machine.isClosing { return }
+                if error.code == .authenticationFailed, policy.stopsOnRefusedCredentials {
+                    self.end(error)
+                    return
+                }
+                self.logger.info(
+                    "not connected again", metadata: ["attempt": "\(attempt)", "error": "\(error.message)"])
+                last = error
+                // Something on the way was refused or not answered, and the session is of no use.
+                if self.machine.isRestoring { self.lost(error) }
+            }
+        }
+    }
+
+    /// - Returns: whether it is to go on.
+    private func pause(_ delay: Duration) async -> Bool {
+        let waiter = PublishWaiter(cancelled: .cancelled)
+        let token = self.scheduler.schedule(after: delay) { waiter.resolve(.success(())) }
+        defer { self.scheduler.cancel(token) }
+        return (try? await waiter.value()) != nil
+    }
+
+    /// In this order: channels with their modes and limits, exchanges, queues, bindings, consumers.
+    private func restore() async throws(AMQPError) -> AMQPRecoveryReport {
+        var report = AMQPRecoveryReport()
+        let records = self.records.values.sorted { $0.id < $1.id }
+        for record in records where self.records[record.id] === record {
+            do throws(AMQPError) {
+                try await self.reopen(record)
+                report.channels += 1
+            } catch {
+                // The broker allows fewer than before.
+                guard error.code == .invalidArgument else { throw error }
+                report.failures.append(.init(entity: "a channel", error: error))
+                self.end(record, error)
+            }
+        }
+        let consumed = Set(self.records.values.flatMap { $0.consumers.map(\.method.queue) })
+        self.topology.forgetExpired(consumed: consumed, now: .now())
+        try await self.restoreTopology(&report)
+        for record in records where self.records[record.id] === record {
+            try await self.restoreConsumers(record, &report)
+        }
+        return report
+    }
+
+    /// From here on it is as before the loss, as far as the report says so.
+    private func restored(_ report: AMQPRecoveryReport) {
+        var report = report
+        self.count(&report)
+        self.backoff.succeeded(now: .now())
+        guard let waiters = self.machine.restored() else { return }
+        self.recovery = nil
+        for record in self.records.values { if let core = record.core { self.becameReady(record, core) } }
+        self.gate.opened()
+        for waiter in waiters { waiter.resolve(.success(())) }
+        self.logger.info(
+            "connected again",
+            metadata: ["consumers": "\(report.consumers)", "failures": "\(report.failures.map(\.description))"])
+        self.emit(.recovered(report))
+        if !report.failures.isEmpty { self.becameUnhealthy(report) }
+    }
+
+    /// The check at the end: as many consumers as before.
+    private func count(_ report: inout AMQPRecoveryReport) {
+        for record in self.records.values {
+            report.expectedConsumers += record.consumers.count
+            report.consumers += record.consumers.count - record.missingConsumers.count
+        }
+    }
+
+    /// A new generation of a channel, with the modes and limits of the one before.
+    private func reopen(_ record: ChannelRecord) async throws(AMQPError) {
+        let core = try await self.openCore(of: record)
+        switch record.mode {
+        case .plain: break
+        case .confirming: _ = try await self.perform(.confirmSelect(.init()), on: core)
+        case .transactional:
+            record.hasLostTransaction = true
+            _ = try await self.perform(.txSelect(.init()), on: core)
+        }
+        if let count = record.channelPrefetchCount {
+            _ = try await self.perform(.basicQos(.init(prefetchSize: 0, prefetchCount: count, global: true)), on: core)
+        }
+        if let count = record.consumerPrefetchCount {
+            _ = try await self.perform(
+                .basicQos(.init(prefetchSize: 0, prefetchCount: count, global: false)), on: core)
+        }
+    }
+
+    private func restoreConsumers(
+        _ record: ChannelRecord, _ report: inout AMQPRecoveryReport
+    ) async throws(AMQPError) {
+        var next = record.consumers.first
+        var tried: Set<ObjectIdentifier> = []
+        while let consumer = next, let core = record.core {
+            tried.insert(ObjectIdentifier(consumer))
+            let entity = "consumer '\(consumer.tag)' of queue '\(consumer.method.queue)'"
+            if self.topology.isMissing(queue: consumer.method.queue) {
+                report.failures.append(
+                    .init(entity: entity, error: AMQPError(.consumerCancelled, "its queue could not be declared")))
+            } else {
+                do throws(AMQPError) {
+                    try await self.subscribe(consumer, on: core)
+                } catch {
+                    guard error.isRefusalOfChannel else { throw error }
+                    consumer.refusal = error
+                    report.failures.append(.init(entity: entity, error: error))
+                    // The refusal closed the channel, and those before are to be started once more.
+                    guard self.records[record.id] === record else { return }
+                    try await self.reopen(record)
+                    tried = []
+                }
+            }
+            next = record.consumers.lazy.filter { $0.refusal == nil && !tried.contains(ObjectIdentifier($0)) }.first
+        }
+    }
+
+    // MARK: - Topology
+
+    /// Declares what is missing, on channels that are for this alone: a refusal closes one, and must not stop the rest.
+    private func restoreTopology(_ report: inout AMQPRecoveryReport) async throws(AMQPError) {
+        guard self.topology.isIncomplete else { return }
+        var scratch: ChannelCore?
+        do throws(AMQPError) {
+            for exchange in self.topology.exchanges where exchange.isMissing {
+                let name = exchange.declaration.exchange
+                switch try await self.attempt(.exchangeDeclare(exchange.declaration), on: &scratch) {
+                case .success:
+                    self.topology.isThere(exchange: name)
+                    report.exchanges += 1
+                case .failure(let error): report.failures.append(.init(entity: "exchange '\(name)'", error: error))
+                }
+            }
+            for queue in self.topology.queues where queue.isMissing {
+                try await self.restore(queue, on: &scratch, &report)
+            }
+            for binding in self.topology.bindings where self.topology.isMissing(binding) {
+                try await self.restore(binding, on: &scratch, &report)
+            }
+        } catch {
+            if let scratch { self.close(scratch, error, waiter: nil) }
+            throw error
+        }
+        if let scratch { self.close(scratch, ChannelMachine<ReplyWaiter>.closedByUs, waiter: nil) }
+    }
+
+    private func restore(
+        _ queue: Topology.Queue, on scratch: inout ChannelCore?, _ report: inout AMQPRecoveryReport
+    ) async throws(AMQPError) {
+        var declaration = queue.declaration
+        // A name of the broker's making (`amq.…`) may not be asked for.
+        declaration.queue = queue.isServerNamed ? "" : queue.name
+        switch try await self.attempt(.queueDeclare(declaration), on: &scratch) {
+        case .success(.method(.queueDeclareOk(let ok))):
+            self.topology.isThere(queue: queue.name, as: ok.queue, now: .now())
+            report.queues += 1
+            guard ok.queue != queue.name else { return }
+            report.renamedQueues[queue.name] = ok.queue
+            for record in self.records.values {
+                if record.lastQueue == queue.name { record.lastQueue = ok.queue }
+                for consumer in record.consumers where consumer.method.queue == queue.name {
+                    consumer.method.queue = ok.queue
+                }
+            }
+        case .success: break
+        case .failure(let error): report.failures.append(.init(entity: "queue '\(queue.name)'", error: error))
+        }
+    }
+
+    private func restore(
+        _ binding: Topology.Binding, on scratch: inout ChannelCore?, _ report: inout AMQPRecoveryReport
+    ) async throws(AMQPError) {
+        let method: AMQPMethod =
+            binding.isOfQueue
+            ? .queueBind(
+                .init(
+                    queue: binding.destination, exchange: binding.source, routingKey: binding.routingKey,
+                    arguments: binding.arguments))
+            : .exchangeBind(
+                .init(
+                    destination: binding.destination, source: binding.source, routingKey: binding.routingKey,
+                    arguments: binding.arguments))
+        switch try await self.attempt(method, on: &scratch) {
+        case .success:
+            self.topology.isThere(binding)
+            report.bindings += 1
+        case .failure(let error):
+            report.failures.append(
+                .init(entity: "binding of '\(binding.destination)' to '\(binding.source)'", error: error))
+        }
+    }
+
+    /// - Returns: the answer, or how the broker refused.
+    /// - Throws: if the session is over.
+    private func attempt(
+        _ method: AMQPMethod, on scratch: inout ChannelCore?
+    ) async throws(AMQPError) -> Result<ChannelReply, AMQPError> {
+        let core: ChannelCore
+        if let scratch { core = scratch } else { core = try await self.openScratch() }
+        scratch = core
+        do throws(AMQPError) {
+            return .success(try await self.perform(method, on: core))
+        } catch {
+            guard error.isRefusalOfChannel || error.code == .invalidArgument else { throw error }
+            if error.isRefusalOfChannel { scratch = nil }
+            return .failure(error)
+        }
+    }
+
+    private func openScratch() async throws(AMQPError) -> ChannelCore {
+        self.lastChannelID += 1
+        let record = ChannelRecord(
+            id: self.lastChannelID, channel: AMQPChannel(id: self.lastChannelID, connection: self), isScratch: true,
+            backoff: Backoff(self.configuration.recovery))
+        let core = try await self.openCore(of: record)
+        // What needs it is on the wire in order; nobody publishes there.
+        self.gate.forgetChannel(record.id)
+        return core
+    }
+
+    // MARK: - One channel
+
+    /// The broker closed a channel, or did not answer on it; the connection is there.
+    func recoverChannel(_ record: ChannelRecord, _ error: AMQPError) {
+        record.backoff.failed(now: .now())
+        record.recovery = Task { await self.runRecovery(of: record) }
+    }
+
+    private func runRecovery(of record: ChannelRecord) async {
+        var generator = SystemRandomNumberGenerator()
+        while self.records[record.id] === record, self.machine.isOpen, !record.isReady, !Task.isCancelled {
+            // At once, unless it happens again and again.
+            let isFirst = record.backoff.attempts == 0
+            let delay = record.backoff.next(using: &generator)
+            if !isFirst {
+                guard await self.pause(delay) else { return }
+                guard self.records[record.id] === record, self.machine.isOpen else { return }
+            }
+            do throws(AMQPError) {
+                var report = AMQPRecoveryReport()
+                try await self.reopen(record)
+                try await self.restoreConsumers(record, &report)
+                guard let core = record.core else { continue }
+                record.recovery = nil
+                self.becameReady(record, core)
+                if !report.failures.isEmpty { self.becameUnhealthy(report) }
+                return
+            } catch {
+                guard error.code != .cancelled, self.machine.isOpen else { return }
+                self.logger.info("channel not opened again", metadata: ["error": "\(error.message)"])
+                if let core = record.core { self.close(core, error, waiter: nil) }
+            }
+        }
+    }
+
+    // MARK: - What is missing
+
+    /// Something is not there that should be. It is tried again, more and more slowly, until it is there.
+    func becameUnhealthy(_ report: AMQPRecoveryReport) {
+        var report = report
+        report.expectedConsumers = 0
+        report.consumers = 0
+        self.count(&report)
+        let isLocked = report.failures.allSatisfy { $0.error.reply?.code == 405 || $0.error.code == .consumerCancelled }
+        self.unhealthiness = report
+        // An exclusive queue is locked for as long as the broker takes the connection before for alive.
+        if !isLocked || !report.failures.contains(where: { $0.error.reply?.code == 405 }) {
+            self.emit(.unhealthy(report))
+        }
+        guard self.repair == nil, self.machine.isOpen else { return }
+        self.repair = Task { await self.runRepair() }
+    }
+
+    private func runRepair() async {
+        var backoff = Backoff(self.configuration.recovery)
+        var generator = SystemRandomNumberGenerator()
+        // Two heartbeats and a margin are what the broker may take to notice that the connection before is gone.
+        let patience = NIODeadline.after(self.heartbeatInterval * 2 + .seconds(5))
+        var wasTold = false
+        while self.machine.isOpen, !Task.isCancelled {
+            var delay = backoff.next(using: &generator)
+            if NIODeadline.now() < patience { delay = min(delay, .seconds(1)) }
+            guard await self.pause(delay), self.machine.isOpen else { return }
+            do throws(AMQPError) {
+                var report = AMQPRecoveryReport()
+                try await self.restoreTopology(&report)
+                try await self.restoreMissingConsumers(&report)
+                guard !Task.isCancelled, self.machine.isOpen else { return }
+                self.count(&report)
+                if report.failures.isEmpty, report.consumers == report.expectedConsumers {
+                    self.repair = nil
+                    self.unhealthiness = nil
+                    self.logger.info("everything is there again")
+                    self.emit(.recovered(report))
+                    return
+                }
+                self.unhealthiness = report
+                let isLocked = report.failures.contains { $0.error.reply?.code == 405 }
+                if !wasTold, !isLocked || NIODeadline.now() >= patience {
+                    wasTold = true
+                    self.logger.error(
+                        "not all is there", metadata: ["failures": "\(report.failures.map(\.description))"])
+                    self.emit(.unhealthy(report))
+                }
+            } catch {
+                // Without a session its recovery does all this.
+                guard self.machine.isOpen, error.code != .cancelled else { return }
+            }
+        }
+    }
+
+    private func restoreMissingConsumers(_ report: inout AMQPRecoveryReport) async throws(AMQPError) {
+        var scratch: ChannelCore?
+        for record in self.records.values.sorted(by: { $0.id < $1.id }) {
+            for consumer in record.missingConsumers {
+                // Its own recovery sees to it, if the channel is not there.
+                guard record.isReady, let core = record.core else { continue }
+                let entity = "consumer '\(consumer.tag)' of queue '\(consumer.method.queue)'"
+                guard !self.topology.isMissing(queue: consumer.method.queue) else {
+                    report.failures.append(
+                        .init(entity: entity, error: AMQPError(.consumerCancelled, "its queue could not be declared")))
+                    continue
+                }
+                do throws(AMQPError) {
+                    // Looked at first: a refusal would take the channel from the others.
+                    let probe = AMQPMethod.queueDeclare(.init(queue: consumer.method.queue, passive: true))
+                    if case .failure(let error) = try await self.attempt(probe, on: &scratch) { throw error }
+                    guard record.core === core, record.missingConsumers.contains(where: { $0 === consumer }) else {
+                        continue
+                    }
+                    try await self.subscribe(consumer, on: core)
+                } catch {
+                    guard error.isRefusalOfChannel else { throw error }
+                    if error.reply?.code == 404, !self.topology.knows(queue: consumer.method.queue) {
+                        // Whoever made the queue deleted it: nothing will come any more.
+                        record.remove(consumer)
+                        self.ended(
+                            consumer,
+                            AMQPError(
+                                .consumerCancelled, "the queue of \(entity) is gone", reply: error.reply,
+                                origin: .peer, cause: error), in: core)
+                        continue
+                    }
+                    consumer.refusal = error
+                    report.failures.append(.init(entity: entity, error: error))
+                }
+            }
+        }
+        if let scratch { self.close(scratch, ChannelMachine<ReplyWaiter>.closedByUs, waiter: nil) }
+    }
+}
+
+extension AMQPError {
+    /// The broker refused something and closed the channel because of it; the connection is there.
+    var isRefusalOfChannel: Bool { self.code == .channelClosed && self.origin == .peer }
+}
