@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// The tool itself: a test that believes a connection was cut should be right about it.
-@Suite("The bad network")
+@Suite("The fault proxy")
 struct FaultProxyTests {
     @Test("Bytes pass unchanged")
     func passes() async throws {

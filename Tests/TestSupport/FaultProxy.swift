@@ -40,7 +40,7 @@ public final class FaultProxy: Sendable {
     /// Runs `body` with the URL of a broker, changed so that it leads through a proxy.
     public static func with<R>(
         to url: String, isolation: isolated (any Actor)? = #isolation, plan: @escaping Planner = { _ in .none },
-        _ body: (FaultProxy, _ url: String) async throws -> R
+        body: (FaultProxy, _ url: String) async throws -> R
     ) async throws -> R {
         guard var components = URLComponents(string: url), let target = components.port else {
             throw RabbitMQControl.Failure(description: "a URL without a port: \(url)")

@@ -9,6 +9,8 @@ public struct RabbitMQControl: Sendable {
     /// A command ended with an error, or not in time.
     public struct Failure: Error, CustomStringConvertible {
         public let description: String
+
+        public init(description: String) { self.description = description }
     }
 
     /// Whether the TLS listener insists on a client certificate.
@@ -91,6 +93,10 @@ public struct RabbitMQControl: Sendable {
     public func ctl(_ arguments: String..., node: Int = 1) async throws -> String {
         try await self.run(["ctl", "\(node)", "--silent"] + arguments, within: .seconds(60))
     }
+
+    /// Returns when what was declared on a node is on its disk: it writes its tables up to two seconds later, and a node that
+    /// is killed before comes back without them.
+    public func flush(node: Int = 1) async throws { try await self.ctl("eval", "mnesia:sync_log().", node: node) }
 
     /// Kills a node with SIGKILL and returns when it is gone. Its files stay.
     public func crash(node: Int = 1) async throws { try await self.run("crash", "\(node)", within: .seconds(10)) }
