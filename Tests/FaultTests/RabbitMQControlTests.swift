@@ -23,7 +23,7 @@ extension OperatorTests {
                 #expect(try await broker.url() == url)
                 let queues = try await broker.ctl("list_queues", "name")
                 #expect(queues.contains(queue))
-                try await withChannel(url) { channel in try await channel.deleteQueue(queue) }
+                _ = try await withChannel(url) { channel in try await channel.deleteQueue(queue) }
             }
         }
     }
