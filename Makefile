@@ -7,7 +7,7 @@ SOURCES := Sources Tests Tool/Sources Tool/Tests Benchmarks/Sources Benchmarks/H
 
 FILTER := .*
 
-.PHONY: help build demo test fuzz counts counts-update bench footprint format format-check clean toolchain
+.PHONY: help build demo test test-long fuzz counts counts-update bench footprint format format-check clean toolchain
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -21,6 +21,9 @@ demo: build ## a short tour on the embedded broker, or on BROKER=URL
 
 test: toolchain ## all tests, on the embedded broker and on RabbitMQ (installed if missing)
 	Scripts/test.sh
+
+test-long: toolchain ## an hour: RabbitMQ killed 20 times, a cluster, bad networks, optimised tests, the thread sanitizer
+	Scripts/test-long.sh
 
 fuzz: toolchain ## a minute of libFuzzer on parser, client and broker (Docs/hostile-input.md)
 	Scripts/fuzz.sh
@@ -45,7 +48,7 @@ format-check: toolchain ## fails where `make format` or a rule has something to 
 	swift format lint --strict --recursive --parallel $(SOURCES)
 
 clean: ## removes what was built
-	rm -rf .build .build-fuzz Tool/.build Benchmarks/.build
+	rm -rf .build .build-fuzz .build-long .build-tsan Tool/.build Benchmarks/.build
 
 toolchain:
 	@command -v swift >/dev/null || { \

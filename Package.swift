@@ -85,7 +85,8 @@ let package = Package(
             swiftSettings: ours),
         // What tests share: the brokers they run on, and the count of what ran on each.
         .target(
-            name: "TestSupport", dependencies: ["AMQPBroker", "AMQPClient", nioCore, nioPosix, nioConcurrency],
+            name: "TestSupport",
+            dependencies: ["AMQPBroker", "AMQPClient", "AMQPWire", nioCore, nioPosix, nioConcurrency],
             path: "Tests/TestSupport", swiftSettings: ours),
         // Parser, client and broker without sockets under hostile bytes: for tests from a seed, and for fuzzing.
         .target(
@@ -121,4 +122,12 @@ if isFuzzing {
         .executableTarget(
             name: "HareDoFuzz", dependencies: ["HostileSupport"], path: "Tests/Fuzz", exclude: ["Corpus"],
             swiftSettings: ours, linkerSettings: [.unsafeFlags(["-sanitize=fuzzer", "-use-ld=lld"])]))
+}
+
+// What takes long, or breaks a RabbitMQ many times: `make test-long` sets it.
+if Context.environment["HAREDO_LONG"] == "1" {
+    package.targets.append(
+        .testTarget(
+            name: "LongTests", dependencies: ["HareDo", "AMQPClient", "AMQPWire", "TestSupport", nioCore],
+            swiftSettings: ours))
 }

@@ -146,6 +146,7 @@ await_node() { # await_node I
   until speaks_amqp "$port"; do
     if ! node_runs "$1" || ((SECONDS >= deadline)); then
       tail -n 40 "$folder/out" "$folder"/log/* >&2 2>/dev/null || true
+      echo "DEBUG $SECONDS $deadline pid $(cat "$folder/pid") $(ls -l /proc/$(cat "$folder/pid")/exe) $(tr '\0' ' ' </proc/$(cat "$folder/pid")/environ | head -c 300)" >&2
       fail "node $1 does not accept connections ($STARTUP_SECONDS s are the limit); above is the end of its log"
     fi
     sleep 0.2

@@ -9,6 +9,8 @@ public struct RabbitMQControl: Sendable {
     /// A command ended with an error, or not in time.
     public struct Failure: Error, CustomStringConvertible {
         public let description: String
+
+        public init(description: String) { self.description = description }
     }
 
     /// Whether the TLS listener insists on a client certificate.
@@ -92,6 +94,10 @@ public struct RabbitMQControl: Sendable {
         try await self.run(["ctl", "\(node)", "--silent"] + arguments, within: .seconds(60))
     }
 
+    /// Returns when what was declared on a node is on its disk: it writes its tables up to two seconds later, and a node that
+    /// is killed before comes back without them.
+    public func flush(node: Int = 1) async throws { try await self.ctl("eval", "mnesia:sync_log().", node: node) }
+
     /// Kills a node with SIGKILL and returns when it is gone. Its files stay.
     public func crash(node: Int = 1) async throws { try await self.run("crash", "\(node)", within: .seconds(10)) }
 
@@ -150,7 +156,7 @@ private struct ProcessEnd: @unchecked Sendable {
         return try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { continuation in
                 self.process.terminationHandler = { continuation.resume(returning: $0.terminationStatus) }
-                do { try self.process.run() } catch {
+                do { try self.start() } catch {
                     self.process.terminationHandler = nil
                     continuation.resume(throwing: error)
                 }
@@ -158,6 +164,17 @@ private struct ProcessEnd: @unchecked Sendable {
         } onCancel: {
             self.end()
         }
+    }
+
+    /// With all signals open: the threads that tasks run on block most of them, and what is started would inherit that and
+    /// never heed a SIGTERM.
+    private func start() throws {
+        var none = sigset_t()
+        var before = sigset_t()
+        sigemptyset(&none)
+        pthread_sigmask(SIG_SETMASK, &none, &before)
+        defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
+        try self.process.run()
     }
 
     private func end() {

@@ -78,6 +78,21 @@ public enum TestBroker: String, Sendable, CaseIterable, CustomStringConvertible 
         return try await RabbitMQControl.with(nodes: nodes, tls: tls, body)
     }
 
+    /// Runs a test body on a RabbitMQ that may be disturbed, started once for all such tests, and enters it in the ledger.
+    ///
+    /// Whoever uses it leaves it running and without alarms, and belongs to a suite that runs one test at a time.
+    public static func runOnSpareRabbitMQ<R>(
+        _ test: String = #function, isolation: isolated (any Actor)? = #isolation,
+        _ body: (RabbitMQControl) async throws -> R
+    ) async throws -> R {
+        guard Self.rabbitMQURL != nil else { throw MissingBroker() }
+        try Self.enter("rabbitmq-only \(test)")
+        return try await body(try await Self.spare.value)
+    }
+
+    /// Ends with this process: its script watches over that.
+    private static let spare = Task { try await RabbitMQControl.start() }
+
     /// One line per body that ran, in the file that `HAREDO_TEST_LEDGER` names.
     private static func enter(_ entry: String) throws {
         guard let path = Self.environment["HAREDO_TEST_LEDGER"] else { return }

@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# The tests that take long: about an hour on two cores. Ends with a ledger of what ran, and fails if any of it failed.
+#   Scripts/test-long.sh [STEP...]  all of them, or some of:
+#     release    the library's tests, optimised
+#     kills      RabbitMQ killed 20 times under 100,000 confirmed publishes (Tests/LongTests/KillTests.swift)
+#     cluster    three nodes, the leader of a quorum queue killed three times (ClusterTests.swift)
+#     network    a bad network under load, 40 seeds (NetworkSeedTests.swift)
+#     sanitizer  the tests of client, brokers' conformance and peers under the thread sanitizer
+# Variables: those of Scripts/test.sh.
+#   HAREDO_LONG_SEEDS  how many seeds `network` tries (40)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+all=(release kills cluster network sanitizer)
+chosen=("$@")
+((${#chosen[@]} > 0)) || chosen=("${all[@]}")
+for name in "${chosen[@]}"; do
+  [[ " ${all[*]} " == *" $name "* ]] || { sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+done
+
+# shellcheck source=Scripts/steps.sh
+source Scripts/steps.sh
+export HAREDO_LONG=1 # Package.swift has the long tests then
+
+ledger=() failed=0
+# One entry of the ledger. A part that fails does not keep the others from running.
+part() { # part NAME SECONDS COMMAND...
+  local name=$1 seconds=$2 began=$SECONDS result=passed line
+  shift 2
+  # An end from outside: what hangs does not heed limits of its own. It goes to the whole process group.
+  if ! step "$name" timeout --kill-after=10 "$seconds" "$@"; then
+    result=FAILED
+    failed=$((failed + 1))
+    problems "$log"
+  elif grep -q 'WARNING: ThreadSanitizer' "$log"; then
+    result='FAILED (races)'
+    failed=$((failed + 1))
+  fi
+  ledger+=("$(printf '%-32s %-8s %5s s' "$name" "$result" $((SECONDS - began)))")
+  while IFS= read -r line; do ledger+=("    $line"); done < <(plain "$log" |
+    sed -n 's/^ledger: //p; s/^.*\(Test run with .*\)/\1/p')
+  [[ $result == passed ]]
+}
+wanted() { [[ " ${chosen[*]} " == *" $1 "* ]]; }
+
+optimised=(-c release -Xswiftc -enable-testing --scratch-path .build-long)
+sanitized=(--sanitize thread --scratch-path .build-tsan)
+# One test at a time, as in Scripts/test.sh.
+run=(stdbuf -oL swift test --skip-build --disable-xctest --no-parallel)
+ours='^(AMQPWireTests|AMQPBrokerTests|AMQPClientTests|ConformanceTests|FaultTests|HareDoTests)\.'
+
+start_rabbitmq
+if wanted release || wanted kills || wanted cluster || wanted network; then
+  if part 'Release: build' 1500 swift build "${optimised[@]}" --build-tests --disable-xctest; then
+    ! wanted release || part 'Release: tests' 900 "${run[@]}" "${optimised[@]}" --filter "$ours" || true
+    ! wanted kills || part 'Kills' 900 "${run[@]}" "${optimised[@]}" --filter 'LongTests\.KillTests' || true
+    ! wanted cluster || part 'Cluster' 600 "${run[@]}" "${optimised[@]}" --filter 'LongTests\.ClusterTests' || true
+    ! wanted network || part 'Network' 900 "${run[@]}" "${optimised[@]}" --filter 'LongTests\.NetworkSeedTests' || true
+  fi
+fi
+if wanted sanitizer && part 'Sanitizer: build' 1800 swift build "${sanitized[@]}" --build-tests --disable-xctest; then
+  part 'Sanitizer: tests' 1200 "${run[@]}" "${sanitized[@]}" \
+    --filter '^(AMQPClientTests|ConformanceTests|HareDoTests)\.' || true
+fi
+
+title='Ledger' log=
+printf '\n==> Ledger (%s s)\n' "$SECONDS"
+printf '%s\n' "${ledger[@]}"
+((failed == 0)) || { echo "$failed failed"; exit 1; }
+echo "all passed"
