@@ -80,7 +80,7 @@ extension AMQPConnection {
                 return
             } catch {
                 if self.machine.end != nil || self.machine.isClosing { return }
-                if error.code == .authenticationFailed, policy.stopsOnRefusedCredentials {
+                if error.isRefusedLogin, policy.stopsOnRefusedCredentials {
                     self.end(error)
                     return
                 }
