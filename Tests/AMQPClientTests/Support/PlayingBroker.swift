@@ -223,6 +223,7 @@ final class PlayingSession: Sendable {
         var left: Int?
         var startsWithHeader: Bool?
         var isGarbage = false
+        var largestFrame = 0
     }
     fileprivate let bytes = NIOLockedValueBox(Bytes())
 
@@ -232,6 +233,8 @@ final class PlayingSession: Sendable {
         self.broker = broker
     }
 
+    /// Bytes of the largest frame that came, with its header and end.
+    var largestFrame: Int { self.bytes.withLockedValue { $0.largestFrame } }
     var byteCount: Int { self.bytes.withLockedValue { $0.count } }
     /// Whether its first bytes were the protocol header, and everything behind it AMQP. `nil`: they did not come.
     var isClean: Bool? { self.bytes.withLockedValue { bytes in bytes.startsWithHeader.map { $0 && !bytes.isGarbage } } }
@@ -252,6 +255,8 @@ final class PlayingSession: Sendable {
             for method in methods { try output.append(method, channel: channel) }
         }
     }
+
+    func send(bytes: ByteBuffer) async throws { try await self.channel.writeAndFlush(bytes) }
 
     func write(_ build: (inout AMQPOutput) throws -> Void) async throws {
         var output = AMQPOutput()
@@ -340,6 +345,9 @@ final class PlayingSession: Sendable {
                 self.publishes[channel]?.1 = header
                 try self.completeIfWhole(channel, context)
             case .body(let channel, let fragment):
+                self.session.bytes.withLockedValue { bytes in
+                    bytes.largestFrame = max(bytes.largestFrame, fragment.readableBytes + AMQPFrame.overhead)
+                }
                 self.publishes[channel]?.2.writeImmutableBuffer(fragment)
                 try self.completeIfWhole(channel, context)
             }
