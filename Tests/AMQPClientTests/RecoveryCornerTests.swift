@@ -172,7 +172,7 @@ import Testing
             let opened = broker.methods(in: 0).filter { $0 == .channelOpen(.init()) }.count
             // On average a pause is half its bound; without pauses there would be thousands.
             #expect((3...60).contains(opened), "\(opened)")
-            try await eventually { await connection.consumerCount == 1 }
+            try await eventually { session.consumers.count == 2 }
             let started = try #require(session.consumers.last)
             try await session.write { try $0.deliver("new", to: started.tag, tag: 1, on: started.channel) }
             #expect(try await consumer.deliveries.next()?.body == ByteBuffer(string: "new"))
