@@ -32,7 +32,7 @@ extension AMQPConnection {
                 return
             } catch {
                 // Another host would say the same, or nobody wants to know.
-                guard ![.authenticationFailed, .cancelled, .invalidArgument].contains(error.code),
+                guard !error.isRefusedLogin, ![.cancelled, .invalidArgument].contains(error.code),
                     self.machine.end == nil
                 else { throw error }
                 failures.append(error)
@@ -188,4 +188,10 @@ extension AMQPConnection {
         case .ignore: break
         }
     }
+}
+
+extension AMQPError {
+    /// The broker said that it does not accept the credentials. One that only hangs up behind the login may as well have
+    /// died in this moment.
+    var isRefusedLogin: Bool { self.code == .authenticationFailed && self.reply != nil }
 }

@@ -80,7 +80,7 @@ extension AMQPConnection {
                 return
             } catch {
                 if self.machine.end != nil || self.machine.isClosing { return }
-                if error.code == .authenticationFailed, policy.stopsOnRefusedCredentials {
+                if error.isRefusedLogin, policy.stopsOnRefusedCredentials {
                     self.end(error)
                     return
                 }
@@ -157,7 +157,8 @@ extension AMQPConnection {
         case .plain: break
         case .confirming: _ = try await self.perform(.confirmSelect(.init()), on: core)
         case .transactional:
-            record.hasLostTransaction = true
+            record.hasLostTransaction = !record.isTransactionLossTold
+            record.isTransactionLossTold = false
             _ = try await self.perform(.txSelect(.init()), on: core)
         }
         if let count = record.channelPrefetchCount {
