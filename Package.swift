@@ -96,7 +96,7 @@ let package = Package(
             ], path: "Tests/HostileSupport", swiftSettings: ours),
         .testTarget(name: "HostileTests", dependencies: ["HostileSupport", nioCore], swiftSettings: ours),
         .testTarget(
-            name: "ConformanceTests", dependencies: ["AMQPClient", "AMQPWire", "TestSupport", nioCore],
+            name: "ConformanceTests", dependencies: ["AMQPClient", "AMQPWire", "TestSupport", nioCore, nioConcurrency],
             swiftSettings: ours),
         // A real RabbitMQ whose operator and whose network do what they sometimes do.
         .testTarget(

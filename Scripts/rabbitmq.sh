@@ -56,7 +56,8 @@ launch() { # launch LOG COMMAND...
       descriptor=${descriptor##*/}
       ((descriptor <= 2 || descriptor == 255)) || eval "exec $descriptor>&-" # 255 is where bash reads this script
     done
-    exec env "$MARK" setsid "$@" </dev/null >>"$log" 2>&1
+    # Tests start us from threads that block signals, and whoever blocks SIGTERM takes half a minute to stop.
+    exec env --default-signal=TERM "$MARK" setsid "$@" </dev/null >>"$log" 2>&1
   ) &
   disown
   while kill -0 "$!" 2>/dev/null && ! is_member "$!"; do sleep 0.01; done # it is still this script, without the mark

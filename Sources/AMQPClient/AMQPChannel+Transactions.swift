@@ -17,10 +17,11 @@ extension AMQPChannel {
     /// Makes everything since the last ``commit()`` or ``rollback()`` take effect: what was published goes to the queues,
     /// what was acknowledged is forgotten. Sends `tx.commit`.
     ///
-    /// - Throws: ``AMQPError``: `channelClosed` with reply code 406 if the channel is not in transaction mode. If channel
-    ///   or connection ended before the answer came, or it took too long, it is not known whether it took effect.
+    /// - Throws: ``AMQPError``: `channelClosed` with reply code 406 if the channel is not in transaction mode;
+    ///   `connectionLost` if the channel was lost since the transaction began: nothing of it took effect or will. If that
+    ///   happened while the answer was awaited, or the answer took too long, it is not known whether it took effect.
     public func commit() async throws(AMQPError) {
-        _ = try await self.request(.txCommit(.init()))
+        try await self.connection.commit(self)
     }
 
     /// Forgets everything since the last ``commit()`` or ``rollback()``: what was published is dropped, and what was
@@ -32,6 +33,39 @@ extension AMQPChannel {
     ///
     /// - Throws: ``AMQPError``: `channelClosed` with reply code 406 if the channel is not in transaction mode.
     public func rollback() async throws(AMQPError) {
-        _ = try await self.request(.txRollback(.init()))
+        try await self.connection.rollback(self)
+    }
+}
+
+extension AMQPConnection {
+    /// A transaction that began in an earlier generation of the channel has lost its beginning: its end must not take
+    /// effect alone.
+    func commit(_ channel: AMQPChannel) async throws(AMQPError) {
+        let core = try await self.readyCore(of: channel)
+        guard core.record.hasLostTransaction else {
+            try await self.endTransaction(.txCommit(.init()), on: core)
+            return
+        }
+        try await self.endTransaction(.txRollback(.init()), on: core)
+        throw AMQPError(
+            .connectionLost, "the channel was lost in the middle of the transaction: nothing of it took effect")
+    }
+
+    func rollback(_ channel: AMQPChannel) async throws(AMQPError) {
+        try await self.endTransaction(.txRollback(.init()), on: try await self.readyCore(of: channel))
+    }
+
+    private func endTransaction(_ method: AMQPMethod, on core: ChannelCore) async throws(AMQPError) {
+        let record = core.record
+        do throws(AMQPError) {
+            _ = try await self.perform(method, on: core)
+            record.hasLostTransaction = false
+        } catch {
+            // Lost while it was on its way: whoever asked is told here, and begins the next one.
+            if record.core !== core {
+                if record.isReady { record.hasLostTransaction = false } else { record.isTransactionLossTold = true }
+            }
+            throw error
+        }
     }
 }

@@ -394,6 +394,8 @@ extension AMQPConnection {
             if !get.noAck, case .content(let content, _) = reply, case .basicGetOk(let getOk) = content.method {
                 self.gate.delivered(getOk.deliveryTag, channel: core.id)
             }
+        // Acknowledging what went back would close the channel (406).
+        case .basicRecover: self.gate.recovered(channel: core.id)
         case .confirmSelect: record.mode = .confirming
         case .txSelect: record.mode = .transactional
         case .queueDeclare(let declare):

@@ -32,7 +32,7 @@ extension AMQPConnection {
                 return
             } catch {
                 // Another host would say the same, or nobody wants to know.
-                guard ![.authenticationFailed, .cancelled, .invalidArgument].contains(error.code),
+                guard !error.isRefusedLogin, ![.cancelled, .invalidArgument].contains(error.code),
                     self.machine.end == nil
                 else { throw error }
                 failures.append(error)
@@ -176,6 +176,7 @@ extension AMQPConnection {
         self.highestNumber = 0
         self.heartbeat = HeartbeatMonitor(seconds: negotiated.heartbeat, now: .now())
         self.scheduleHeartbeat()
+        self.startRenewal()
         self.logger.debug("connected", metadata: ["amqp.vhost": "\(self.configuration.virtualHost)"])
         switch self.machine.established() {
         case .opened(let waiter):
@@ -187,4 +188,10 @@ extension AMQPConnection {
         case .ignore: break
         }
     }
+}
+
+extension AMQPError {
+    /// The broker said that it does not accept the credentials. One that only hangs up behind the login may as well have
+    /// died in this moment.
+    var isRefusedLogin: Bool { self.code == .authenticationFailed && self.reply != nil }
 }

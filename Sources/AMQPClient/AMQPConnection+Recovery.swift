@@ -80,7 +80,7 @@ extension AMQPConnection {
                 return
             } catch {
                 if self.machine.end != nil || self.machine.isClosing { return }
-                if error.code == .authenticationFailed, policy.stopsOnRefusedCredentials {
+                if error.isRefusedLogin, policy.stopsOnRefusedCredentials {
                     self.end(error)
                     return
                 }
@@ -157,7 +157,8 @@ extension AMQPConnection {
         case .plain: break
         case .confirming: _ = try await self.perform(.confirmSelect(.init()), on: core)
         case .transactional:
-            record.hasLostTransaction = true
+            record.hasLostTransaction = !record.isTransactionLossTold
+            record.isTransactionLossTold = false
             _ = try await self.perform(.txSelect(.init()), on: core)
         }
         if let count = record.channelPrefetchCount {
@@ -184,7 +185,7 @@ extension AMQPConnection {
                 do throws(AMQPError) {
                     try await self.subscribe(consumer, on: core)
                 } catch {
-                    guard error.isRefusalOfChannel else { throw error }
+                    guard error.isRefusal else { throw error }
                     consumer.refusal = error
                     report.failures.append(.init(entity: entity, error: error))
                     // The refusal closed the channel, and those before are to be started once more.
@@ -198,6 +199,9 @@ extension AMQPConnection {
     }
 
     // MARK: - Topology
+
+    /// Does not declare a queue again after a loss, although nobody deleted it.
+    package func forget(queue: String) { self.topology.deletedQueue(queue) }
 
     /// Declares what is missing, on channels that are for this alone: a refusal closes one, and must not stop the rest.
     private func restoreTopology(_ report: inout AMQPRecoveryReport) async throws(AMQPError) {
@@ -283,8 +287,8 @@ extension AMQPConnection {
         do throws(AMQPError) {
             return .success(try await self.perform(method, on: core))
         } catch {
-            guard error.isRefusalOfChannel || error.code == .invalidArgument else { throw error }
-            if error.isRefusalOfChannel { scratch = nil }
+            guard error.isRefusal || error.code == .invalidArgument else { throw error }
+            if error.isRefusal { scratch = nil }
             return .failure(error)
         }
     }
@@ -412,7 +416,7 @@ extension AMQPConnection {
                     }
                     try await self.subscribe(consumer, on: core)
                 } catch {
-                    guard error.isRefusalOfChannel else { throw error }
+                    guard error.isRefusal else { throw error }
                     if error.reply?.code == 404, !self.topology.knows(queue: consumer.method.queue) {
                         // Whoever made the queue deleted it: nothing will come any more.
                         record.remove(consumer)
@@ -434,5 +438,5 @@ extension AMQPConnection {
 
 extension AMQPError {
     /// The broker refused something and closed the channel because of it; the connection is there.
-    var isRefusalOfChannel: Bool { self.code == .channelClosed && self.origin == .peer }
+    package var isRefusal: Bool { self.code == .channelClosed && self.origin == .peer }
 }

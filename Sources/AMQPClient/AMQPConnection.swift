@@ -69,6 +69,7 @@ public actor AMQPConnection {
     var heartbeat: HeartbeatMonitor?
     var heartbeatTimer: DeadlineScheduler.Token?
     var negotiated: HandshakeMachine.Negotiated?
+    var renewal = Renewal()
     var numbers = ChannelNumbers(maximum: 0)
     var channels: [UInt16: ChannelCore] = [:]
     @exclusivity(unchecked) var lastChannel: ChannelCore?
@@ -253,6 +254,8 @@ public actor AMQPConnection {
             self.logger.info("unblocked by the broker")
             self.gate.setBlocked(nil)
             self.emit(.unblocked)
+        case .connectionUpdateSecretOk:
+            if !self.secretUpdated() { self.misplaced(method) }
         default: self.misplaced(method)
         }
     }
@@ -442,6 +445,7 @@ public actor AMQPConnection {
         self.gate.flushBeforeEnd()
         self.handler?.isChosen = false
         self.handler = nil
+        self.stopRenewal()
         if let heartbeatTimer { self.scheduler.cancel(heartbeatTimer) }
         self.heartbeatTimer = nil
         self.heartbeat = nil

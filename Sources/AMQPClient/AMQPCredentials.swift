@@ -43,8 +43,8 @@ public struct AMQPCredentials: Sendable {
     /// Asks `provider` before every attempt to connect and, while connected, some time before what it gave expires;
     /// what it gives then is sent to the broker with `connection.update-secret`.
     ///
-    /// It is asked once at a time. What it throws is the cause of the ``AMQPError`` that is thrown or reported, so it
-    /// had better hold no secrets. How long it may take is bounded by ``AMQPConfiguration/connectTimeout``.
+    /// What it throws is the cause of the ``AMQPError`` that is thrown or reported, so it had better hold no secrets. When
+    /// ``AMQPConfiguration/connectTimeout`` has passed it is cancelled and not waited for, and later it is asked anew.
     public static func provider(_ provider: @escaping @concurrent @Sendable () async throws -> Secret)
         -> AMQPCredentials
     {

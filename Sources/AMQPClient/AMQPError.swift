@@ -142,6 +142,6 @@ extension AMQPError.Reply: CustomStringConvertible {
     }
 
     public var description: String {
-        "\(self.code) \(self.text)" + (self.method.map { " (\($0))" } ?? "")
+        "\(self.code) \(self.text.printable())" + (self.method.map { " (\($0))" } ?? "")
     }
 }

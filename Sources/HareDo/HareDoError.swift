@@ -9,6 +9,7 @@ public struct HareDoError: Error, Sendable, CustomStringConvertible {
             case noBroker, authenticationFailed, virtualHostRefused, notConnected, connectionLost, disconnected
             case timedOut, cancelled, invalidArgument, noSuchService, remoteFailed, noReplyAddress, alreadyReplied
             case alreadySettled, nameTaken, brokerRefused, nacked, outcomeUnknown, decodingFailed, serviceEnded
+            case deliveryExpired
         }
         private let name: Name
         private init(_ name: Name) { self.name = name }
@@ -41,6 +42,8 @@ public struct HareDoError: Error, Sendable, CustomStringConvertible {
         public static let alreadyReplied = Code(.alreadyReplied)
         /// The message was acknowledged or rejected before, or has nothing to acknowledge any more.
         public static let alreadySettled = Code(.alreadySettled)
+        /// The message came before the connection was lost: the broker delivers it again, to this or another instance.
+        public static let deliveryExpired = Code(.deliveryExpired)
         /// The name to listen on is taken.
         public static let nameTaken = Code(.nameTaken)
         /// The broker refused, for another reason that the message tells.
@@ -158,7 +161,7 @@ extension HareDoError {
         case .authenticationFailed: self.init(.authenticationFailed, error.message, cause: error)
         case .virtualHostRefused: self.init(.virtualHostRefused, error.message, cause: error)
         case .connectionClosed where error.origin == .local: self.init(.disconnected, error.message, cause: error)
-        case .connectionClosed: self.init(.connectionLost, error.message, cause: error)
+        case .connectionClosed, .connectionLost: self.init(.connectionLost, error.message, cause: error)
         case .protocolViolation: self.init(.connectionLost, error.message, cause: error)
         case .channelClosed where error.origin == .local:
             // Nobody else's channel is closed before its connection.
@@ -171,6 +174,8 @@ extension HareDoError {
         case .nacked: self.init(.nacked, error.message, cause: error)
         case .outcomeUnknown: self.init(.outcomeUnknown, error.message, cause: error)
         case .alreadySettled: self.init(.alreadySettled, error.message, cause: error)
+        case .deliveryExpired: self.init(.deliveryExpired, error.message, cause: error)
+        case .tlsFailed: self.init(.noBroker, error.message, cause: error)
         default: self.init(.invalidArgument, error.message, cause: error)
         }
     }

@@ -83,17 +83,22 @@ extension Peer {
         try await self.declare(queue, as: shape, on: link.connection)
         do throws(AMQPError) {
             let channel = try await link.connection.openChannel()
+            // A reply and the acknowledgement of its request go out on one channel, in this order, if that may be.
+            let responder = MessageStorage.Responder(
+                channel: link.isSeparated ? link.sending : channel, user: link.user)
             let core = ServiceCore(
-                queue: queue, channel: channel, user: link.user, scheduler: self.scheduler, logger: self.logger
+                queue: queue, channel: channel, responder: responder, scheduler: self.scheduler, logger: self.logger
             ) { core in
-                self.eventLoop.execute { self.assumeIsolated { $0.services[ObjectIdentifier(core)] = nil } }
+                self.eventLoop.execute {
+                    self.assumeIsolated { $0.forget(core, link) }
+                }
             }
             self.services[ObjectIdentifier(core)] = core
             do throws(AMQPError) {
                 try await channel.qos(prefetchCount: UInt16(clamping: max(prefetch, 1)))
                 core.started(consumerTag: try await channel.consume(queue, sink: core))
             } catch {
-                self.services[ObjectIdentifier(core)] = nil
+                self.forget(core, link)
                 await channel.close()
                 throw error
             }
@@ -102,6 +107,13 @@ extension Peer {
             if self.ending != nil { throw Self.beingDisconnected }
             throw Self.explain(error, queue, shape)
         }
+    }
+
+    /// A service has ended: unless another one listens there too, its queue is not declared again after a loss.
+    private func forget(_ core: ServiceCore, _ link: PeerLink) {
+        self.services[ObjectIdentifier(core)] = nil
+        guard !self.services.values.contains(where: { $0.queue == core.queue }) else { return }
+        link.connection.assumeIsolated { $0.forget(queue: core.queue) }
     }
 
     /// On a channel of its own: a refusal closes it.

@@ -135,6 +135,7 @@ extension Peer {
         defer { self.end(attempt) }
         if case .begun(let call) = attempt, let unsent = call.unsent {
             await unsent.send(until: deadline, orFail: waiter)
+            self.calls.setUnsent(call.number, false)
         }
         return try await waiter.value()
     }
@@ -193,6 +194,7 @@ extension Peer {
             do {
                 let isSent = try link.calling.publishIfRoom(message, routingKey: address, mandatory: true)
                 let unsent = isSent ? nil : UnsentCall(message, to: address, on: link.calling)
+                if !isSent { self.calls.setUnsent(number, true) }
                 return .begun(BegunCall(number: number, scheduled: scheduled, unsent: unsent))
             } catch {
                 self.end(.begun(BegunCall(number: number, scheduled: scheduled, unsent: nil)))

@@ -131,6 +131,9 @@ public actor Peer {
             // It has a deadline of its own.
             _ = try await self.linkState.link(until: .distantFuture, self.scheduler)
             return
+        case .recovering:
+            _ = try await self.linkState.link(until: .after(self.configuration.connectTimeout), self.scheduler)
+            return
         case .idle, .ended: break
         }
         guard self.ending == nil else { throw Self.beingDisconnected }
@@ -159,18 +162,16 @@ public actor Peer {
         for waiter in waiters { waiter.resolve(.success(())) }
     }
 
-    /// Without one of its channels the peer would be deaf in part: better to end as a whole, and say so.
     private func watch(_ link: PeerLink) async {
-        let connection = link.connection
-        // Each is called at once if what it waits for has happened by now.
-        for channel in [link.sending, link.inbox, link.calling] {
-            await channel.whenEnded { error in
-                self.assumeIsolated { $0.channelEnded(error, of: connection) }
+        // What happened since they were connected is told at once.
+        for connection in link.connections {
+            await connection.observe { event in self.assumeIsolated { $0.observed(event, of: link) } }
+            await connection.whenEnded { error in
+                self.assumeIsolated { $0.connectionEnded(HareDoError(error), of: link) }
             }
         }
-        await connection.whenEnded { error in
-            self.assumeIsolated { $0.connectionEnded(HareDoError(error), of: connection) }
-        }
+        await link.calling.whenInterrupted { error in self.assumeIsolated { $0.callsInterrupted(error) } }
+        self.linkChanged(link)
     }
 
     private func makeLink() async throws(HareDoError) -> PeerLink {
@@ -194,7 +195,7 @@ public actor Peer {
         switch result {
         case .success(let link):
             guard self.ending != nil else { return link }
-            await link.connection.close()
+            for connection in link.connections { await connection.close() }
             throw .disconnected
         case .failure(let error):
             if self.ending != nil { throw .disconnected }
@@ -221,31 +222,42 @@ public actor Peer {
     }
 
     private func attempt(_ amqp: AMQPConfiguration) async -> Result<PeerLink, HareDoError> {
+        var connections: [AMQPConnection] = []
         do throws(AMQPError) {
             let connection = try await AMQPConnection.connect(amqp, on: self.eventLoop, logger: self.logger)
-            do throws(AMQPError) {
-                return .success(try await self.prepare(connection, user: amqp.user))
-            } catch {
-                // It may have stopped answering: nothing is lost with it.
-                await connection.close(within: .seconds(1))
-                throw error
+            connections.append(connection)
+            guard self.configuration.publishesSeparately else {
+                return .success(try await self.prepare(connection, publishing: connection, user: amqp.user))
             }
+            let publishing = try await AMQPConnection.connect(amqp, on: self.eventLoop, logger: self.logger)
+            connections.append(publishing)
+            return .success(try await self.prepare(connection, publishing: publishing, user: amqp.user))
         } catch {
+            // It may have stopped answering: nothing is lost with it.
+            for connection in connections { await connection.close(within: .seconds(1)) }
             return .failure(HareDoError(error))
         }
     }
 
-    private func prepare(_ connection: AMQPConnection, user: String) async throws(AMQPError) -> PeerLink {
-        let sending = try await connection.openChannel()
+    private func prepare(
+        _ connection: AMQPConnection, publishing: AMQPConnection, user: String
+    ) async throws(AMQPError) -> PeerLink {
+        // A user that the broker takes from elsewhere, such as a certificate, is not known here.
+        let user = user.isEmpty ? nil : user
+        let sending = try await publishing.openChannel()
         try await sending.onReturn { message in self.assumeIsolated { $0.returned(message) } }
         let inbox = try await self.declareInbox(connection)
         let responder = MessageStorage.Responder(channel: sending, user: user)
         _ = try await inbox.consume(
             self.address, acknowledgement: .automatic,
             sink: ClosureSink { delivery in self.assumeIsolated { $0.arrived(delivery, responder) } })
-        let (calling, replyTo) = try await self.prepareCalls(connection, responder)
+        let (calling, replyTo) =
+            publishing === connection
+            ? try await self.prepareCalls(connection, responder)
+            : (try await self.callingChannel(publishing), self.address)
         return PeerLink(
-            connection: connection, inbox: inbox, sending: sending, calling: calling, callReplyTo: replyTo, user: user)
+            connection: connection, publishing: publishing, inbox: inbox, sending: sending, calling: calling,
+            callReplyTo: replyTo, user: user)
     }
 
     /// - Returns: the channel it is declared on.
@@ -257,6 +269,7 @@ public actor Peer {
                 try await channel.declareQueue(self.address, exclusive: true)
                 return channel
             } catch {
+                await channel.close()
                 // The broker may not have noticed yet that the connection before this one is gone.
                 guard error.reply?.code == 405 else { throw error }
                 guard (try? await Task.sleep(for: pause)) != nil else { throw error }
@@ -273,10 +286,7 @@ public actor Peer {
         _ connection: AMQPConnection, _ responder: MessageStorage.Responder
     ) async throws(AMQPError) -> (AMQPChannel, String) {
         let direct = Self.directReplyTo
-        let onReturn: @Sendable (AMQPReturnedMessage) -> Void = { message in
-            self.assumeIsolated { $0.callReturned(message) }
-        }
-        let channel = try await connection.openChannel()
+        let channel = try await self.callingChannel(connection)
         do {
             _ = try await channel.consume(
                 direct, acknowledgement: .automatic,
@@ -284,33 +294,73 @@ public actor Peer {
                     self.replied(
                         MessageStorage(delivery, needsAcknowledgement: false, responder: responder, keeps: false))
                 })
-            try await channel.onReturn(onReturn)
             return (channel, direct)
         } catch  where error.code == .channelClosed && error.reply?.code == 404 {
-            let channel = try await connection.openChannel()
-            try await channel.onReturn(onReturn)
-            return (channel, self.address)
+            await channel.close()
+            return (try await self.callingChannel(connection), self.address)
         }
     }
 
-    private func channelEnded(_ error: AMQPError, of connection: AMQPConnection) {
-        guard case .connected(let link) = self.linkState.state, link.connection === connection, self.ending == nil
-        else { return }
-        guard error.origin == .peer, error.code == .channelClosed else { return }
-        self.logger.info("a channel was closed by the broker", metadata: ["error": "\(error.message)"])
-        // What waits is told why, not just that the connection closed.
-        self.connectionEnded(HareDoError(error), of: connection)
-        connection.assumeIsolated { $0.abandon(error) }
+    private func callingChannel(_ connection: AMQPConnection) async throws(AMQPError) -> AMQPChannel {
+        let channel = try await connection.openChannel()
+        try await channel.onReturn { message in self.assumeIsolated { $0.callReturned(message) } }
+        return channel
+    }
+
+    // MARK: - Losing the connection and having it again
+
+    private func observed(_ event: AMQPConnectionEvent, of link: PeerLink) {
+        switch event {
+        case .lost: self.linkLost(link)
+        case .recovered: self.linkChanged(link)
+        case .connected, .recovering, .unhealthy, .blocked, .unblocked, .channelLost, .closed: break
+        }
+    }
+
+    private func linkLost(_ link: PeerLink) {
+        guard case .connected(let current) = self.linkState.state, current === link else { return }
+        self.linkState.set(.recovering(link))
+    }
+
+    /// Asks rather than is told: with two connections, news of one say nothing of the other.
+    private func linkChanged(_ link: PeerLink) {
+        guard let current = self.linkState.state.link, current === link else { return }
+        for connection in link.connections {
+            // On the same loop: nothing happens between asking and setting.
+            guard connection.assumeIsolated({ $0.isOpen }) else {
+                self.linkLost(link)
+                return
+            }
+        }
+        if case .recovering = self.linkState.state { self.linkState.set(.connected(link)) }
+    }
+
+    /// What was sent to be answered on the way that is lost will not be answered.
+    private func callsInterrupted(_ error: AMQPError) {
+        self.calls.failSent { count in
+            // An error of the broker about one message closes the channel for all: which it was is known if there is one.
+            guard error.isRefusal, count > 1 else { return HareDoError(error) }
+            return HareDoError(
+                .connectionLost,
+                "the way back of \(count) calls is lost, because the broker refused one of them: \(error.message)",
+                cause: error)
+        }
     }
 
     /// The connection is gone, on purpose or not: nothing may go on waiting for it.
-    private func connectionEnded(_ error: HareDoError, of connection: AMQPConnection) {
-        guard case .connected(let link) = self.linkState.state, link.connection === connection else { return }
+    private func connectionEnded(_ error: HareDoError, of link: PeerLink) {
+        guard let current = self.linkState.state.link, current === link else { return }
         let error = self.ending == nil ? error : .disconnected
         if self.ending == nil {
             self.logger.info("the connection to the broker was lost", metadata: ["error": "\(error.message)"])
         }
         self.linkState.set(.ended(error))
+        // One without the other is of no use.
+        for connection in link.connections {
+            connection.assumeIsolated {
+                $0.abandon(AMQPError(.connectionClosed, error.message, origin: .peer, cause: error.cause))
+            }
+        }
         self.calls.failAll(error)
         for waiter in self.inbox.removeWaiters() { waiter.resolve(.failure(error)) }
         self.confirming = nil
@@ -340,9 +390,8 @@ public actor Peer {
             try? await waiter.uncancellableValue()
         }
         await self.drainServices(within: limit)
-        if case .connected(let link) = self.linkState.state {
-            self.connectionEnded(.disconnected, of: link.connection)
-            await link.connection.close()
+        if let link = self.linkState.state.link {
+            await self.close(link)
         } else {
             self.linkState.set(.ended(.disconnected))
         }
@@ -352,6 +401,14 @@ public actor Peer {
         let waiters = self.ending ?? []
         self.ending = nil
         for waiter in waiters { waiter.resolve(.success(())) }
+    }
+
+    private func close(_ link: PeerLink) async {
+        self.linkState.set(.ended(.disconnected))
+        self.calls.failAll(.disconnected)
+        for waiter in self.inbox.removeWaiters() { waiter.resolve(.failure(.disconnected)) }
+        self.confirming = nil
+        for connection in link.connections { await connection.close() }
     }
 
     private func drainServices(within limit: Duration) async {
@@ -484,7 +541,7 @@ public actor Peer {
     func confirmingChannel(_ link: PeerLink) async throws(HareDoError) -> AMQPChannel {
         if let confirming, confirming.failure == nil { return confirming }
         do {
-            let channel = try await link.connection.openChannel()
+            let channel = try await link.publishing.openChannel()
             try await channel.confirmSelect()
             // Two may have been made at once; the second is not worth keeping.
             if let confirming, confirming.failure == nil {

@@ -29,6 +29,17 @@ extension Peer {
         public var heartbeat = Self.defaultHeartbeat
         /// Largest body sent, in bytes. Default 16 MiB, RabbitMQ's own limit.
         public var maximumMessageSize = 16 << 20
+        /// Whether a connection that is lost is made again: then the peer, its services and its address stay what they
+        /// are. What waited for an answer ends with `connectionLost`; what is begun meanwhile waits within its deadline.
+        /// Default true.
+        public var reconnects = true
+        /// Bound that the random pauses between attempts to connect again grow to. Default 30 s.
+        public var maximumReconnectDelay = Duration.seconds(30)
+        /// Whether messages go out on a connection of their own. A broker that is low on memory or disk reads nothing
+        /// from a connection that publishes, acknowledgements included; with two connections those still arrive. Replies
+        /// to calls then come through the inbox, and a reply and the acknowledgement of its request may arrive in either
+        /// order. Default false.
+        public var publishesSeparately = false
         /// Most messages kept for ``Peer/receive(timeout:)``; then the oldest is dropped. Default 10,000.
         public var inboxCount = 10_000
         /// Most bytes kept for ``Peer/receive(timeout:)``; then the oldest message is dropped. Default 64 MiB.
@@ -66,6 +77,8 @@ extension Peer {
             if self.connectTimeout != Self.defaultConnectTimeout { amqp.connectTimeout = self.connectTimeout }
             if self.heartbeat != Self.defaultHeartbeat { amqp.heartbeat = self.heartbeat }
             amqp.maximumMessageSize = self.maximumMessageSize
+            amqp.recovery.isEnabled = self.reconnects
+            amqp.recovery.maximumDelay = self.maximumReconnectDelay
         }
 
         /// The broker's address for the client, or `nil` for the embedded one.

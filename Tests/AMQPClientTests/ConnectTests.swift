@@ -172,6 +172,106 @@ import Testing
         await broker.stop()
     }
 
+    /// How a broker ends a connection before it is one.
+    enum Farewell: CaseIterable {
+        case hangUp, reset, close
+    }
+
+    @Test(arguments: Silence.allCases, Farewell.allCases)
+    func anEndAtAnyStepOfTheHandshakeIsToldAtOnce(step: Silence, farewell: Farewell) async throws {
+        let canary = Canary()
+        let start = ContinuousClock.now
+        let error = try await self.refusal { peer in
+            try await self.play(step, peer)
+            switch farewell {
+            case .hangUp: await peer.close()
+            case .reset: try await peer.reset()
+            case .close:
+                try await peer.send(
+                    .connectionClose(
+                        .init(replyCode: 320, replyText: "CONNECTION_FORCED", failingClassID: 0, failingMethodID: 0)),
+                    on: 0)
+                try await peer.expect(.connectionCloseOk, on: 0)
+                try await peer.expectClosed()
+            }
+        }
+        switch (step, farewell) {
+        case (_, .close):
+            #expect(error?.code == .connectionClosed)
+            #expect(error?.reply?.code == 320)
+        case (.afterStart, _), (.afterStartOk, _): #expect(error?.code == .authenticationFailed)
+        case (.atOnce, _), (.afterTune, _): #expect(error?.code == .connectFailed)
+        }
+        await expectTime("the end", ContinuousClock.now - start, from: .zero, to: .milliseconds(500), canary)
+    }
+
+    // MARK: - Several hosts
+
+    @Test func severalHostsAreTriedUntilOneAnswers() async throws {
+        let gone = try await ScriptedBroker.start()
+        await gone.stop()
+        let broker = try await ScriptedBroker.start()
+        var configuration = broker.configuration
+        configuration.addresses =
+            [broker.configuration.address] + Array(repeating: gone.configuration.address, count: 7)
+        async let connected = AMQPConnection.connect(configuration)
+        let peer = try await broker.accept()
+        try await peer.handshake()
+        let connection = try await connected
+        #expect(await connection.isOpen)
+        await peer.close()
+        await connection.close()
+        await broker.stop()
+    }
+
+    @Test func whatAllHostsSaidIsTold() async throws {
+        var addresses: [AMQPConfiguration.Address] = []
+        for _ in 0..<2 {
+            let gone = try await ScriptedBroker.start()
+            await gone.stop()
+            addresses.append(gone.configuration.address)
+        }
+        let configuration = AMQPConfiguration(addresses: addresses)
+        let error = await failure { () async throws(AMQPError) in try await AMQPConnection.connect(configuration) }
+        #expect(error?.code == .connectFailed)
+        for address in addresses { #expect(error?.message.contains("\(address)") == true) }
+    }
+
+    // MARK: - Credentials from a provider
+
+    @Test func aProviderIsAskedBeforeTheLogin() async throws {
+        let broker = try await ScriptedBroker.start()
+        var configuration = broker.configuration
+        configuration.credentials = .provider { .init(user: "u", password: "token") }
+        async let connected = AMQPConnection.connect(configuration)
+        let peer = try await broker.accept()
+        #expect(try await peer.handshake().startOk.response == "\0u\0token")
+        let connection = try await connected
+        await peer.close()
+        await connection.close()
+        await broker.stop()
+    }
+
+    @Test func aProviderThatDoesNotAnswerIsNotWaitedFor() async throws {
+        let canary = Canary()
+        var configuration = AMQPConfiguration()
+        configuration.connectTimeout = .milliseconds(300)
+        // It does not even heed that it is cancelled.
+        let (stream, continuation) = AsyncStream.makeStream(of: Void.self)
+        configuration.credentials = .provider {
+            await Task { for await _ in stream {} }.value
+            throw CancellationError()
+        }
+        let start = ContinuousClock.now
+        let error = await failure { [configuration] () async throws(AMQPError) in
+            try await AMQPConnection.connect(configuration)
+        }
+        #expect(error?.code == .connectTimedOut)
+        await expectTime(
+            "connect timeout", ContinuousClock.now - start, from: .milliseconds(300), to: .milliseconds(550), canary)
+        continuation.finish()
+    }
+
     @Test func aTaskCancelledBeforeItConnectsLeavesNoSocket() async throws {
         let broker = try await ScriptedBroker.start()
         let configuration = broker.configuration
@@ -229,6 +329,21 @@ import Testing
             await peer.close()
         }
         #expect(error?.code == .authenticationFailed)
+    }
+
+    /// What a broker says ends up on terminals and in logs.
+    @Test func aHostileReplyTextIsDefused() async throws {
+        let text = "\u{1B}[2J\r\nroot: \u{202E}" + String(repeating: "x", count: 200)
+        let error = try await self.refusal { peer in
+            _ = try await peer.start()
+            try await peer.send(
+                .connectionClose(.init(replyCode: 320, replyText: text, failingClassID: 0, failingMethodID: 0)), on: 0)
+            try await peer.expect(.connectionCloseOk, on: 0)
+            try await peer.expectClosed()
+        }
+        #expect(error?.reply?.text == text)
+        #expect(error?.message.contains("320") == true)
+        #expect(error?.message.unicodeScalars.allSatisfy { $0.value >= 0x20 && $0.value != 0x202E } == true)
     }
 
     @Test func anUnknownVirtualHost() async throws {

@@ -117,10 +117,22 @@ import Testing
     @Test func recoveringAsksForRequeueing() async throws {
         try await withScriptedBroker { scripted in
             let channel = try await scripted.channel()
+            let consumer = try await scripted.consumer(on: channel)
+            try await scripted.peer.write { try $0.deliver("x", tag: 1) }
+            let before = try #require(try await consumer.deliveries.next())
             async let done: Void = channel.recover()
             #expect(try await scripted.peer.expect(.basicRecover) == .basicRecover(.init(requeue: true)))
-            try await scripted.peer.send(.basicRecoverOk(.init()))
+            try await scripted.peer.write { output in
+                try output.append(.basicRecoverOk(.init()), channel: 1)
+                try output.deliver("x", tag: 2)
+            }
             try await done
+            // It went back, and the broker would close the channel for its acknowledgement (406).
+            #expect(await failure { () async throws(AMQPError) in try before.ack() }?.code == .alreadySettled)
+            let after = try #require(try await consumer.deliveries.next())
+            try after.ack()
+            #expect(try await scripted.peer.expect(.basicAck) == .basicAck(.init(deliveryTag: 2)))
+            try await scripted.peer.expectNothingElse()
         }
     }
 

@@ -144,7 +144,8 @@ struct MessagingTests {
     }
 
     @Test(
-        "Publishing to an exchange that does not exist closes the channel, and only it", arguments: TestBroker.available
+        "Publishing to an exchange that does not exist closes the channel and only it, until it is opened again",
+        arguments: TestBroker.available
     )
     func missingExchange(broker: TestBroker) async throws {
         try await broker.run { url in
@@ -158,12 +159,16 @@ struct MessagingTests {
                 } catch let error as AMQPError {
                     #expect(error.code == .outcomeUnknown && error.reply?.code == 404)
                 }
-                do {
-                    try await channel.publish(AMQPMessage("x"), routingKey: "x")
-                    Issue.record("published on a closed channel")
-                } catch let error as AMQPError {
-                    #expect(error.code == .channelClosed && error.reply?.code == 404)
-                }
+                // It is opened again, in confirm mode as before.
+                try await channel.publishConfirmed(AMQPMessage("x"), routingKey: TestBroker.uniqueName())
+            }
+            var final = try AMQPConfiguration(uri: url)
+            final.recovery = .disabled
+            try await withConnection(final) { connection in
+                let channel = try await connection.openChannel()
+                try await channel.publish(AMQPMessage("x"), exchange: TestBroker.uniqueName(), routingKey: "x")
+                try await eventually("it is closed") { channel.failure != nil }
+                await expectRefusal(404) { try await channel.publish(AMQPMessage("x"), routingKey: "x") }
                 _ = try await connection.openChannel()
             }
         }

@@ -9,7 +9,14 @@ import Testing
 func withConnection<R: Sendable>(
     _ url: String, isolation: isolated (any Actor)? = #isolation, _ body: (AMQPConnection) async throws -> R
 ) async throws -> R {
-    let connection = try await AMQPConnection.connect(AMQPConfiguration(uri: url))
+    try await withConnection(AMQPConfiguration(uri: url), body)
+}
+
+func withConnection<R: Sendable>(
+    _ configuration: AMQPConfiguration, isolation: isolated (any Actor)? = #isolation,
+    _ body: (AMQPConnection) async throws -> R
+) async throws -> R {
+    let connection = try await AMQPConnection.connect(configuration)
     do {
         let result = try await body(connection)
         await connection.close()

@@ -6,13 +6,13 @@ import Testing
 
 @testable import HareDo
 
-@Suite("A peer whose connection is lost, or never comes about")
+@Suite("A peer whose connection is lost for good, or never comes about", .timeLimit(.minutes(2)))
 struct LossTests {
     @Test("What waits ends at once, and the same peer can connect and listen again", arguments: TestBroker.available)
     func lossAndReconnect(broker: TestBroker) async throws {
         try await broker.run { url in
             let proxy = try TestProxy(to: url)
-            try await withPair(proxy.url) { server, client in
+            try await withPair(proxy.url, configure: { $0.reconnects = false }) { server, client in
                 for round in 1...5 {
                     let service = try await server.listen(prefetch: 3)
                     var iterator = service.messages.makeAsyncIterator()
@@ -46,7 +46,9 @@ struct LossTests {
     func waitingMessagesAreNotHandled(broker: TestBroker) async throws {
         try await broker.run { url in
             let proxy = try TestProxy(to: url)
-            let server = Peer(name: TestBroker.uniqueName("service"), .url(proxy.url))
+            var configuration = Peer.Configuration.url(proxy.url)
+            configuration.reconnects = false
+            let server = Peer(name: TestBroker.uniqueName("service"), configuration)
             try await server.connect()
             let began = AsyncGate()
             let finish = AsyncGate()
@@ -77,7 +79,9 @@ struct LossTests {
     func handlersOfALostConnection(broker: TestBroker) async throws {
         try await broker.run { url in
             let proxy = try TestProxy(to: url)
-            let server = Peer(name: TestBroker.uniqueName("service"), .url(proxy.url))
+            var configuration = Peer.Configuration.url(proxy.url)
+            configuration.reconnects = false
+            let server = Peer(name: TestBroker.uniqueName("service"), configuration)
             try await server.connect()
             let began = AsyncGate()
             let isRunning = NIOLockedValueBox(true)

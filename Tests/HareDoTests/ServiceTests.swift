@@ -267,10 +267,12 @@ struct ServiceTests {
         }
     }
 
-    @Test("run() ends with the reason when the queue is deleted", arguments: TestBroker.available)
+    @Test(
+        "run() ends with the reason when the queue is deleted and nothing is recovered", arguments: TestBroker.available
+    )
     func queueDeleted(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withPair(url) { service, _ in
+            try await withPair(url, configure: { $0.reconnects = false }) { service, _ in
                 let service = try await service.listen(as: .durable)
                 let run = Task { try await service.run() }
                 try await TestQueues.delete(service.queue, url)

@@ -6,10 +6,13 @@ import Testing
 /// A service and a client on the same broker, disconnected at the end whatever happens.
 func withPair<R: Sendable>(
     _ url: String, isolation: isolated (any Actor)? = #isolation,
+    configure: (inout Peer.Configuration) -> Void = { _ in },
     _ body: (_ service: Peer, _ client: Peer) async throws -> R
 ) async throws -> R {
-    let service = Peer(name: TestBroker.uniqueName("service"), .url(url))
-    let client = Peer(.url(url))
+    var configuration = Peer.Configuration.url(url)
+    configure(&configuration)
+    let service = Peer(name: TestBroker.uniqueName("service"), configuration)
+    let client = Peer(configuration)
     client.timeout = .seconds(10)
     service.timeout = .seconds(10)
     do {

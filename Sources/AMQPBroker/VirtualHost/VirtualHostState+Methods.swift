@@ -23,8 +23,9 @@ extension VirtualHostState {
             self.send(.basicQosOk(.init()), to: channel)
         case .basicRecover(let recover):
             guard recover.requeue else { throw .notImplemented("requeue=false") }
-            self.recover(on: channel)
+            // As RabbitMQ does: what is behind the answer is delivered anew, and what is before it is void.
             self.send(.basicRecoverOk(.init()), to: channel)
+            self.recover(on: channel)
         case .basicRecoverAsync(let recover):
             guard recover.requeue else { throw .notImplemented("requeue=false") }
             self.recover(on: channel)

@@ -82,8 +82,10 @@ final class ChannelRecord {
     var backoff: Backoff
 
     var mode = Mode.plain
-    /// The transaction that was open when the channel was lost can be neither committed nor rolled back.
+    /// The transaction that was open when the channel was lost is gone, and its user does not know yet.
     var hasLostTransaction = false
+    /// The user learned of a loss before the channel was there again.
+    var isTransactionLossTold = false
     /// For each consumer that is started from now on.
     var consumerPrefetchCount: UInt16?
     /// For all consumers together.

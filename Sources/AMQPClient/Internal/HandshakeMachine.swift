@@ -36,7 +36,8 @@ struct HandshakeMachine {
 
     private let configuration: AMQPConfiguration
     private let address: AMQPConfiguration.Address
-    private let secret: AMQPCredentials.Secret?
+    /// What was logged in with.
+    let secret: AMQPCredentials.Secret?
     private var state = State.awaitingStart(firstBytes: [])
 
     /// - Parameters:

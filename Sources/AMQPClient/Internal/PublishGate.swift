@@ -204,6 +204,11 @@ final class PublishGate: Sendable {
         self.state.withLockedValue { $0.channel(id)?.deliveries.delivered(tag) }
     }
 
+    /// The broker took back every delivery of the channel that was not acknowledged.
+    func recovered(channel id: UInt64) {
+        self.state.withLockedValue { $0.channel(id)?.deliveries.removeAll() }
+    }
+
     /// Which life of the channel a delivery of now belongs to.
     func epoch(channel id: UInt64) -> UInt64 {
         self.state.withLockedValue { $0.channel(id)?.epoch ?? 0 }

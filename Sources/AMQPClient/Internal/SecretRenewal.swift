@@ -12,8 +12,7 @@ struct SecretRenewal {
         case wake(at: ContinuousClock.Instant)
         /// The provider is to be asked; the answer comes with ``provided(_:attempt:now:)`` or ``failed(attempt:now:)``.
         case ask(attempt: UInt64)
-        /// `connection.update-secret` is to be sent; its end comes with ``updated(attempt:now:)`` or
-        /// ``failed(attempt:now:)``.
+        /// `connection.update-secret` is to be sent; its end comes with ``updated(now:)`` or ``failed(attempt:now:)``.
         case update(AMQPCredentials.Secret, attempt: UInt64)
     }
     private enum State {
@@ -34,6 +33,8 @@ struct SecretRenewal {
     /// Answers to an earlier attempt, or of an earlier connection, are not meant any more.
     private var attempt: UInt64 = 0
     private var failures = 0
+    /// Updates that were given up, and whose answers may still come. They come in order.
+    private var unanswered = 0
 
     /// A connection was opened with `secret`, just got from the provider.
     mutating func connected(with secret: AMQPCredentials.Secret?, now: ContinuousClock.Instant) -> Action {
@@ -44,6 +45,7 @@ struct SecretRenewal {
     /// The connection is lost or closed: whatever is under way is not waited for.
     mutating func disconnected() {
         self.attempt += 1
+        self.unanswered = 0
         self.state = .idle
     }
 
@@ -66,8 +68,14 @@ struct SecretRenewal {
     }
 
     /// The broker took the secret.
-    mutating func updated(attempt: UInt64, now: ContinuousClock.Instant) -> Action {
-        guard attempt == self.attempt, case .updating(let secret) = self.state else { return .wait }
+    ///
+    /// - Returns: `nil` if nobody gave it one: it broke the protocol.
+    mutating func updated(now: ContinuousClock.Instant) -> Action? {
+        guard self.unanswered == 0 else {
+            self.unanswered -= 1
+            return .wait
+        }
+        guard case .updating(let secret) = self.state else { return nil }
         self.failures = 0
         return self.schedule(secret, now)
     }
@@ -75,11 +83,12 @@ struct SecretRenewal {
     /// The provider failed, or the broker did not answer. It is tried again, beyond the expiry as well: what the broker
     /// does then is its own affair.
     mutating func failed(attempt: UInt64, now: ContinuousClock.Instant) -> Action {
+        guard attempt == self.attempt else { return .wait }
         switch self.state {
-        case .asking, .updating: break
+        case .asking: break
+        case .updating: self.unanswered += 1
         case .idle, .scheduled: return .wait
         }
-        guard attempt == self.attempt else { return .wait }
         let pause = min(Self.shortestPause * (1 << min(self.failures, 10)), Self.longestPause)
         self.failures += 1
         return self.wake(at: now + pause)

@@ -62,7 +62,7 @@ struct TLSContext: Sendable {
     ///
     /// - Throws: ``AMQPError`` with `invalidArgument`: the name to ask for cannot be one.
     func makeHandlers(for address: AMQPConfiguration.Address) throws(AMQPError) -> (
-        NIOSSLClientHandler, TLSFailureHandler
+        NIOSSLClientHandler, TLSGuard
     ) {
         let name = Self.serverName(self.settings.serverName, address)
         if name == nil, self.settings.verification == .full, case .unixDomainSocket = address {
@@ -74,7 +74,7 @@ struct TLSContext: Sendable {
             let handler = try NIOSSLClientHandler(context: self.context, serverHostname: name)
             return (
                 handler,
-                TLSFailureHandler(
+                TLSGuard(
                     TLSFailure(address: address, serverName: name, settings: self.settings), tls: handler)
             )
         } catch {

@@ -2,7 +2,7 @@
 import NIOCore
 import NIOSSL
 
-/// What goes wrong with TLS, in words that say what to do. What is found out only by who speaks it is left to others.
+/// What goes wrong with TLS, in words that say what to do.
 struct TLSFailure: Sendable {
     let address: AMQPConfiguration.Address
     /// The name the certificate has to be made out to; `nil` for an IP address.
@@ -20,16 +20,21 @@ struct TLSFailure: Sendable {
     ///
     /// - Parameter validity: of the certificate the broker showed, if it came that far.
     func handshakeFailed(_ error: any Error, validity: Validity?) -> AMQPError {
-        AMQPError(
-            .tlsFailed, "no TLS with the broker at \(self.address): \(self.reason(error, validity))", origin: .peer,
-            cause: error)
+        self.error(self.reason(error, validity), cause: error)
+    }
+
+    /// The handshake succeeded, but with somebody else.
+    var wrongHost: AMQPError { self.error(self.wrongName) }
+
+    private func error(_ why: String, cause: (any Error)? = nil) -> AMQPError {
+        AMQPError(.tlsFailed, "no TLS with the broker at \(self.address): \(why)", origin: .peer, cause: cause)
     }
 
     /// What the broker found wrong with us after the handshake of TLS, and before it said anything else: with TLS 1.3 it
     /// looks at the client's certificate only then. `nil` if it was not that.
     func refusedAfterHandshake(_ error: any Error) -> AMQPError? {
         guard let error = error as? BoringSSLError, let why = self.alert("\(error)") else { return nil }
-        return AMQPError(.tlsFailed, "no TLS with the broker at \(self.address): \(why)", origin: .peer, cause: error)
+        return self.error(why, cause: error)
     }
 
     private func reason(_ error: any Error, _ validity: Validity?) -> String {
@@ -112,7 +117,7 @@ struct TLSFailure: Sendable {
 
     /// The names of BoringSSL's errors without what is around them.
     static func names(in text: String) -> String {
-        let words: [Substring] = text.split { character in
+        let words: [Substring] = text.replacing("OPENSSL_internal", with: "").split { character in
             !(character.isUppercase || character.isNumber || character == "_")
         }
         let names: [String] = words.filter { $0.contains("_") && $0.count > 5 }.map { String($0) }

@@ -3,13 +3,17 @@
 import NIOConcurrencyHelpers
 import NIOCore
 
-/// What a connected peer works with: one connection and its channels.
+/// What a connected peer works with: a connection and its channels, and if so configured another one to publish on.
+///
+/// It stays the same while its connections are lost and come back.
 ///
 /// Sending, calling and receiving have a channel each, so that a refused message of one kind does not end the others.
 ///
 /// A class, because every call looks at it.
 final class PeerLink: Sendable {
     let connection: AMQPConnection
+    /// Where messages go out: the same, or one of its own.
+    let publishing: AMQPConnection
     let inbox: AMQPChannel
     let sending: AMQPChannel
     let calling: AMQPChannel
@@ -18,11 +22,15 @@ final class PeerLink: Sendable {
     /// The verified sender of what goes out.
     let user: String?
 
+    var isSeparated: Bool { self.publishing !== self.connection }
+    var connections: [AMQPConnection] { self.isSeparated ? [self.connection, self.publishing] : [self.connection] }
+
     init(
-        connection: AMQPConnection, inbox: AMQPChannel, sending: AMQPChannel, calling: AMQPChannel,
-        callReplyTo: String, user: String?
+        connection: AMQPConnection, publishing: AMQPConnection, inbox: AMQPChannel, sending: AMQPChannel,
+        calling: AMQPChannel, callReplyTo: String, user: String?
     ) {
         self.connection = connection
+        self.publishing = publishing
         self.inbox = inbox
         self.sending = sending
         self.calling = calling
@@ -37,7 +45,23 @@ final class LinkState: Sendable {
         case idle
         case connecting
         case connected(PeerLink)
+        /// The connection was lost, and is being made again.
+        case recovering(PeerLink)
         case ended(HareDoError)
+
+        /// There will be a link, or not: wait.
+        var isComing: Bool {
+            switch self {
+            case .connecting, .recovering: true
+            case .idle, .connected, .ended: false
+            }
+        }
+        var link: PeerLink? {
+            switch self {
+            case .connected(let link), .recovering(let link): link
+            case .idle, .connecting, .ended: nil
+            }
+        }
     }
     private struct Guarded: Sendable {
         var state = State.idle
@@ -52,7 +76,7 @@ final class LinkState: Sendable {
     func set(_ state: State) {
         let waiters = self.guarded.withLockedValue { guarded -> [Waiter<PeerLink, HareDoError>] in
             guarded.state = state
-            if case .connecting = state { return [] }
+            if state.isComing { return [] }
             let waiters = Array(guarded.waiters.values)
             guarded.waiters.removeAll()
             return waiters
@@ -61,7 +85,7 @@ final class LinkState: Sendable {
             switch state {
             case .connected(let link): waiter.resolve(.success(link))
             case .ended(let error): waiter.resolve(.failure(error))
-            case .idle, .connecting: waiter.resolve(.failure(Self.notConnected))
+            case .idle, .connecting, .recovering: waiter.resolve(.failure(Self.notConnected))
             }
         }
     }
@@ -73,7 +97,7 @@ final class LinkState: Sendable {
         get throws(HareDoError) {
             switch self.state {
             case .connected(let link): return link
-            case .connecting: return nil
+            case .connecting, .recovering: return nil
             case .ended(let error): throw error
             case .idle: throw Self.notConnected
             }
@@ -91,7 +115,7 @@ final class LinkState: Sendable {
     ) async throws(HareDoError) -> PeerLink {
         let waiter = Waiter<PeerLink, HareDoError>(cancelled: .cancelled)
         let (state, id) = self.guarded.withLockedValue { guarded -> (State, UInt64) in
-            if case .connecting = guarded.state {
+            if guarded.state.isComing {
                 guarded.lastWaiter += 1
                 guarded.waiters[guarded.lastWaiter] = waiter
             }
@@ -101,7 +125,7 @@ final class LinkState: Sendable {
         case .connected(let link): return link
         case .ended(let error): throw error
         case .idle: throw Self.notConnected
-        case .connecting: break
+        case .connecting, .recovering: break
         }
         let token = scheduler.schedule(at: deadline) {
             waiter.resolve(.failure(HareDoError(.notConnected, "the peer was not connected in time")))

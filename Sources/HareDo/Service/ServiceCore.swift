@@ -73,12 +73,13 @@ final class ServiceCore: DeliverySink {
     private let onEnd: @Sendable (ServiceCore) -> Void
 
     init(
-        queue: String, channel: AMQPChannel, user: String?, scheduler: DeadlineScheduler, logger: Logger,
+        queue: String, channel: AMQPChannel, responder: MessageStorage.Responder, scheduler: DeadlineScheduler,
+        logger: Logger,
         onEnd: @escaping @Sendable (ServiceCore) -> Void
     ) {
         self.queue = queue
         self.channel = channel
-        self.responder = MessageStorage.Responder(channel: channel, user: user)
+        self.responder = responder
         self.scheduler = scheduler
         self.logger = logger
         self.onEnd = onEnd

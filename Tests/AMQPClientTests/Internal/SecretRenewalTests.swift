@@ -53,7 +53,7 @@ import Testing
         #expect(renewal.due(now: self.start + .seconds(199)) == .wait, "while the broker is asked")
         // A fifth of the 100 s it still has.
         #expect(
-            renewal.updated(attempt: attempt, now: self.start + .seconds(100))
+            renewal.updated(now: self.start + .seconds(100))
                 == .wake(at: self.start + .seconds(180)))
         #expect(renewal.due(now: self.start + .seconds(180)) == .ask(attempt: attempt + 1))
     }
@@ -76,7 +76,7 @@ import Testing
         }
         let fresh = self.secret(expiresIn: .seconds(1000))
         _ = renewal.provided(fresh, attempt: attempt, now: now)
-        _ = renewal.updated(attempt: attempt, now: now)
+        _ = renewal.updated(now: now)
         // What failed before does not count any more.
         guard case .wake(let at) = renewal.failedNext(at: now) else {
             Issue.record("not asked again")
@@ -89,6 +89,16 @@ import Testing
         var (renewal, attempt) = self.asking()
         _ = renewal.provided(self.secret(expiresIn: .seconds(200)), attempt: attempt, now: self.start)
         #expect(renewal.failed(attempt: attempt, now: self.start) == .wake(at: self.start + .seconds(1)))
+        let later = self.start + .seconds(50)
+        guard case .ask(let next) = renewal.due(now: later) else {
+            Issue.record("nothing is asked for")
+            return
+        }
+        _ = renewal.provided(self.secret(expiresIn: .seconds(200)), attempt: next, now: later)
+        // The answer to the first one comes late, and is not the second one's.
+        #expect(renewal.updated(now: later) == .wait)
+        #expect(renewal.updated(now: later) == .wake(at: self.start + .seconds(170)))
+        #expect(renewal.updated(now: later) == nil, "a third answer to two questions")
     }
 
     @Test func answersOfAnEarlierConnectionAreNotMeant() {
@@ -106,7 +116,7 @@ import Testing
         #expect(next != attempt)
         #expect(renewal.provided(secret, attempt: attempt, now: self.start) == .wait, "the old attempt's")
         _ = renewal.provided(secret, attempt: next, now: self.start)
-        #expect(renewal.updated(attempt: attempt, now: self.start) == .wait, "the old attempt's")
+        #expect(renewal.failed(attempt: attempt, now: self.start) == .wait, "the old attempt's")
     }
 
     /// A state that it can be led to.
@@ -123,7 +133,7 @@ import Testing
             attempt = asked
         }
         if step == .updating { _ = renewal.provided(secret, attempt: attempt, now: self.start) }
-        let action: SecretRenewal.Action
+        let action: SecretRenewal.Action?
         switch event {
         case .connected: action = renewal.connected(with: secret, now: self.start)
         case .disconnected:
@@ -131,15 +141,16 @@ import Testing
             action = renewal.due(now: self.start + .seconds(1000))
         case .due: action = renewal.due(now: self.start + .seconds(1000))
         case .provided: action = renewal.provided(secret, attempt: attempt, now: self.start)
-        case .updated: action = renewal.updated(attempt: attempt, now: self.start)
+        case .updated: action = renewal.updated(now: self.start)
         case .failed: action = renewal.failed(attempt: attempt, now: self.start)
         }
-        let expected: SecretRenewal.Action =
+        let expected: SecretRenewal.Action? =
             switch (step, event) {
             case (_, .connected): .wake(at: self.start + .seconds(80))
             case (.scheduled, .due): .ask(attempt: 1)
             case (.asking, .provided): .update(secret, attempt: attempt)
             case (.updating, .updated): .wake(at: self.start + .seconds(80))
+            case (_, .updated): nil
             case (.asking, .failed), (.updating, .failed): .wake(at: self.start + .seconds(1))
             default: .wait
             }

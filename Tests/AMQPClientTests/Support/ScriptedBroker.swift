@@ -3,6 +3,7 @@ import AMQPWire
 import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
+import NIOSSL
 import Testing
 
 @_spi(HareDo) @testable import AMQPClient
@@ -19,7 +20,8 @@ final class ScriptedBroker: Sendable {
     private let listener: any Channel
     private let accepted: Mailbox<ScriptedPeer>
 
-    static func start(port: Int = 0) async throws -> ScriptedBroker {
+    /// - Parameter tls: what it speaks TLS with; `nil` for not at all.
+    static func start(port: Int = 0, tls: NIOSSLContext? = nil) async throws -> ScriptedBroker {
         let accepted = Mailbox<ScriptedPeer>()
         let listener = try await ServerBootstrap(group: Self.group)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
@@ -27,6 +29,9 @@ final class ScriptedBroker: Sendable {
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     let peer = ScriptedPeer(channel)
+                    if let tls {
+                        try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: tls))
+                    }
                     try channel.pipeline.syncOperations.addHandler(ScriptedPeer.Handler(peer))
                     accepted.put(peer)
                 }

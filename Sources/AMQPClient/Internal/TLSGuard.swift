@@ -11,8 +11,9 @@ import NIOTLS
     import Darwin
 #endif
 
-/// Stands behind TLS and puts its errors into words, while there is nothing but TLS that could have failed.
-final class TLSFailureHandler: ChannelInboundHandler {
+/// Stands behind TLS: checks what TLS leaves unchecked, and puts its errors into words while there is nothing else that
+/// could have failed.
+final class TLSGuard: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
 
@@ -34,12 +35,31 @@ final class TLSFailureHandler: ChannelInboundHandler {
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if case .handshakeCompleted? = event as? TLSUserEvent, case .handshake = self.phase { self.phase = .silence }
+        if case .handshakeCompleted? = event as? TLSUserEvent, case .handshake = self.phase {
+            guard self.isMadeOutToHost else {
+                self.phase = .failed
+                context.fireErrorCaught(self.failure.wrongHost)
+                context.close(promise: nil)
+                return
+            }
+            self.phase = .silence
+        }
         context.fireUserInboundEventTriggered(event)
     }
 
+    private var isMadeOutToHost: Bool {
+        guard self.failure.settings.verification == .full, let host = self.failure.serverName else { return true }
+        guard let certificate = self.tls.peerCertificate else { return false }
+        return CertificateNames.accept(certificate, host: host)
+    }
+
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        if case .silence = self.phase { self.phase = .open }
+        switch self.phase {
+        case .handshake, .silence: self.phase = .open
+        case .open: break
+        // Nothing of somebody else's is believed.
+        case .failed: return
+        }
         context.fireChannelRead(data)
     }
 
