@@ -159,6 +159,9 @@ extension AMQPConnection {
                 self.decoder.maximumFrameSize = negotiated.frameMax == 0 ? .max : negotiated.frameMax
                 self.gate.tuned(frameMax: negotiated.frameMax == 0 ? 131_072 : negotiated.frameMax)
                 for method in methods { try self.gate.write(method, channel: 0) }
+                // From here on the broker counts our silence; its own counts when the handshake is over.
+                self.heartbeat = HeartbeatMonitor(seconds: negotiated.heartbeat, now: .now())
+                self.scheduleHeartbeat()
             case .complete(let negotiated):
                 self.established(negotiated)
             case .fail(let error, let farewell):

@@ -250,9 +250,9 @@ public actor AMQPConnection {
         case .connectionCloseOk:
             if self.machine.isClosing { self.end(Self.closedByUs) } else { self.misplaced(method) }
         case .connectionBlocked(let blocked):
-            self.logger.info("blocked by the broker", metadata: ["amqp.reply.text": "\(blocked.reason)"])
+            self.logger.info("blocked by the broker", metadata: ["amqp.reply.text": "\(blocked.reason.printable())"])
             self.gate.setBlocked(blocked.reason)
-            self.emit(.blocked(reason: blocked.reason))
+            self.emit(.blocked(reason: blocked.reason.printable()))
         case .connectionUnblocked:
             self.logger.info("unblocked by the broker")
             self.gate.setBlocked(nil)
@@ -318,7 +318,7 @@ public actor AMQPConnection {
     private func heartbeatTick() {
         guard self.isReading else { return }
         self.heartbeat?.sent(at: self.gate.lastWrite)
-        switch self.heartbeat?.tick(now: .now(), isReading: self.fullConsumers == 0) {
+        switch self.heartbeat?.tick(now: .now(), isReading: self.fullConsumers == 0 && self.handshake.isDone) {
         case .send: self.gate.writeHeartbeat()
         case .dead:
             // No farewell: whoever does not speak does not listen.

@@ -227,11 +227,11 @@ public actor Peer {
             let connection = try await AMQPConnection.connect(amqp, on: self.eventLoop, logger: self.logger)
             connections.append(connection)
             guard self.configuration.publishesSeparately else {
-                return .success(try await self.prepare(connection, publishing: connection, user: amqp.user))
+                return .success(try await self.prepare(connection, publishing: connection, user: Self.user(amqp)))
             }
             let publishing = try await AMQPConnection.connect(amqp, on: self.eventLoop, logger: self.logger)
             connections.append(publishing)
-            return .success(try await self.prepare(connection, publishing: publishing, user: amqp.user))
+            return .success(try await self.prepare(connection, publishing: publishing, user: Self.user(amqp)))
         } catch {
             // It may have stopped answering: nothing is lost with it.
             for connection in connections { await connection.close(within: .seconds(1)) }
@@ -239,11 +239,14 @@ public actor Peer {
         }
     }
 
+    /// The login name that messages carry, where it is known here: it may come from a certificate or a provider.
+    private static func user(_ amqp: AMQPConfiguration) -> String? {
+        amqp.user.isEmpty || amqp.saslMechanisms.contains(.external) ? nil : amqp.user
+    }
+
     private func prepare(
-        _ connection: AMQPConnection, publishing: AMQPConnection, user: String
+        _ connection: AMQPConnection, publishing: AMQPConnection, user: String?
     ) async throws(AMQPError) -> PeerLink {
-        // A user that the broker takes from elsewhere, such as a certificate, is not known here.
-        let user = user.isEmpty ? nil : user
         let sending = try await publishing.openChannel()
         try await sending.onReturn { message in self.assumeIsolated { $0.returned(message) } }
         let inbox = try await self.declareInbox(connection)
@@ -308,6 +311,12 @@ public actor Peer {
     }
 
     // MARK: - Losing the connection and having it again
+
+    /// Whether it is connected, and everything is there that should be: after a reconnect, its inbox and its services.
+    public var isHealthy: Bool {
+        guard case .connected(let link) = self.linkState.state else { return false }
+        return link.connections.allSatisfy { $0.assumeIsolated { $0.isHealthy } }
+    }
 
     private func observed(_ event: AMQPConnectionEvent, of link: PeerLink) {
         switch event {

@@ -105,3 +105,28 @@ extension Peer {
         }
     }
 }
+
+extension Peer.Configuration: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
+    /// Which broker, without user and password.
+    public var description: String {
+        switch self.broker {
+        case .environment: "the broker of HAREDO_BROKER"
+        case .embedded: "the embedded broker"
+        case .url, .explicit:
+            if let resolved = try? self.resolved() {
+                resolved.addresses.map(\.description).joined(separator: ",")
+            } else {
+                "a broker by a URL that is wrong"
+            }
+        }
+    }
+    public var debugDescription: String { self.description }
+    public var customMirror: Mirror {
+        Mirror(
+            self,
+            children: [
+                "broker": self.description, "connectTimeout": self.connectTimeout, "heartbeat": self.heartbeat,
+                "reconnects": self.reconnects,
+            ])
+    }
+}

@@ -23,6 +23,24 @@ import Testing
         }
     }
 
+    @Test func heartbeatsAreSentFromTuneOkOnAndSilenceCountsFromOpenOk() async throws {
+        let broker = try await ScriptedBroker.start()
+        var configuration = broker.configuration
+        self.configure(&configuration)
+        async let connected = AMQPConnection.connect(configuration)
+        let peer = try await broker.accept()
+        _ = try await peer.start()
+        _ = try await peer.tune(heartbeat: 1)
+        // The broker takes three seconds for `open-ok`, which is longer than two intervals of silence.
+        for _ in 0..<6 { #expect(try await peer.next(heartbeats: true) == .frame(.heartbeat)) }
+        try await peer.send(.connectionOpenOk(.init()), on: 0)
+        let connection = try await connected
+        #expect(await connection.isOpen)
+        await peer.close()
+        await connection.close()
+        await broker.stop()
+    }
+
     @Test(arguments: [false, true])
     func aBrokerThatFellSilentIsGivenUp(whileNobodyReads: Bool) async throws {
         let canary = Canary()

@@ -44,6 +44,8 @@ struct ReconnectTests {
                     // Made while there is no connection: it waits for one, within its deadline.
                     #expect(try await client.call(handled, timeout: .seconds(30))?.text == "handler")
                     #expect(client.address == address)
+                    #expect(await client.isHealthy)
+                    try await eventually("the service is whole") { await server.isHealthy }
                     // The inbox is there again.
                     let id = try await client.send(handled)
                     #expect(try await client.receive(id: id, timeout: .seconds(10))?.text == "handler")

@@ -8,6 +8,19 @@ import Testing
 
 @Suite("Values")
 struct ValueTests {
+    @Test func `a configuration shows no password`() {
+        for configuration in [
+            Peer.Configuration.url("amqp://user:sesame@localhost/"),
+            Peer.Configuration(user: "user", password: "sesame"), "amqp://user:sesame@:x",
+        ] {
+            var dumped = ""
+            dump(configuration, to: &dumped)
+            for text in [dumped, "\(configuration)", String(reflecting: configuration)] {
+                #expect(!text.contains("sesame") && !text.isEmpty)
+            }
+        }
+    }
+
     @Test(
         "The time left is what travelled, shortened by the absolute deadline only where that leaves anything",
         arguments: [
