@@ -60,36 +60,6 @@ public final class AMQPChannel: Sendable {
             message, exchange: "", routingKey: routingKey, mandatory: mandatory, confirm: nil, deadline: deadline)
     }
 
-    /// Publishes a message and returns when the broker has taken responsibility for it.
-    ///
-    /// The channel has to be in confirm mode: ``confirmSelect()``. A mandatory message without a message id is given one,
-    /// because a returned message is recognised by it.
-    ///
-    /// - Throws: ``AMQPError``: `nacked`; `returned` for a mandatory message that reached no queue; `outcomeUnknown` if
-    ///   channel or connection ended before the broker answered; or as ``publish(_:exchange:routingKey:mandatory:)``. On
-    ///   `cancelled` and `timedOut` the message may have been sent.
-    public func publishConfirmed(
-        _ message: AMQPMessage, exchange: String = "", routingKey: String, mandatory: Bool = false
-    ) async throws(AMQPError) {
-        guard self.connection.gate.isConfirming(channel: self.id) else {
-            if let failure { throw failure }
-            throw AMQPError(.invalidArgument, "the channel is not in confirm mode: call confirmSelect() first")
-        }
-        var message = message
-        if mandatory, message.properties.messageID == nil {
-            message.properties.messageID = String(UInt64.random(in: 0 ... .max), radix: 36)
-        }
-        let confirm = PublishWaiter(cancelled: .cancelled)
-        try await self.submit(
-            message, exchange: exchange, routingKey: routingKey, mandatory: mandatory, confirm: confirm)
-        let timeout = self.connection.configuration.publishTimeout
-        let deadline = self.connection.scheduler.schedule(after: timeout) {
-            confirm.resolve(.failure(AMQPError(.timedOut, "the broker did not confirm within \(timeout)")))
-        }
-        defer { self.connection.scheduler.cancel(deadline) }
-        try await confirm.value()
-    }
-
     /// Publishes a message if that needs no waiting.
     ///
     /// Not async: what an async function has in hand while it suspends stays in its task's memory.
@@ -103,7 +73,7 @@ public final class AMQPChannel: Sendable {
         return try self.accepted(publish)
     }
 
-    private func submit(
+    func submit(
         _ message: AMQPMessage, exchange: String, routingKey: String, mandatory: Bool, confirm: PublishWaiter?,
         deadline: NIODeadline? = nil
     ) async throws(AMQPError) {
@@ -170,11 +140,6 @@ public final class AMQPChannel: Sendable {
             if gate.abandon(handle, channel: publish.channel) { waiter.resolve(.failure(.cancelled)) }
         }
         try result.get()
-    }
-
-    /// Puts the channel in confirm mode. Sends `confirm.select`; doing it again changes nothing.
-    public func confirmSelect() async throws(AMQPError) {
-        _ = try await self.request(.confirmSelect(.init()))
     }
 
     /// Mandatory messages of this channel that came back, from now on. Up to 1024 wait to be taken; then the oldest are

@@ -107,9 +107,12 @@ public actor AMQPConnection {
     }
 
     /// The same over a transport that is connected already and runs on `eventLoop`: for tests that do without sockets.
+    /// There is no other one, so nothing is recovered.
     package static func connect(
         _ configuration: AMQPConfiguration, on eventLoop: any EventLoop, over transport: any Channel
     ) async throws(AMQPError) -> AMQPConnection {
+        var configuration = configuration
+        configuration.recovery = .disabled
         let connection = Self.unconnected(configuration, on: eventLoop)
         try await connection.open(over: transport)
         return connection

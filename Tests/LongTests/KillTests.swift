@@ -26,6 +26,8 @@ struct KillTests {
                 let url = try await broker.url()
                 var load = try ConfirmedLoad(url)
                 load.messages = Self.messages
+                // One batch of confirms, just arrived when the node dies, leaves more than a hundred unconfirmed.
+                load.publishers = 1000
                 let queue = load.queue
                 let asPeer: @Sendable (MessageBook) async throws -> Void = { book in
                     try await consumeAsPeer(url, queue, book)

@@ -95,27 +95,36 @@ package struct ConfirmedLoad: Sendable {
         _ connection: AMQPConnection, _ book: MessageBook,
         _ disturb: @escaping @Sendable (MessageBook) async throws -> Void
     ) async throws {
-        let channel = try await connection.openChannel()
-        try await channel.confirmSelect()
+        let channels = try await ConfirmChannel(connection)
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await disturb(book) }
-            for _ in 0..<self.publishers { group.addTask { try await self.publish(channel, book) } }
-            try await group.waitForAll()
+            for _ in 0..<self.publishers { group.addTask { try await self.publish(channels, book) } }
+            // Unlike `waitForAll`, which would wait for the others before it throws.
+            while try await group.next() != nil {}
         }
     }
 
-    /// Publishes one message after the other. One whose outcome is unknown stays so; one that was not sent is tried again.
-    private func publish(_ channel: AMQPChannel, _ book: MessageBook) async throws {
+    /// Publishes one message after the other. One whose outcome is unknown stays so; one that was not taken is tried again.
+    private func publish(_ channels: ConfirmChannel, _ book: MessageBook) async throws {
         while let message = book.take() {
             while true {
                 try Task.checkCancellation()
+                let channel = await channels.current
                 book.began()
                 let deadline = ContinuousClock.now + self.publishing.publishTimeout
                 let outcome = await self.attempt(channel, message)
                 book.waitEnded(deadline: deadline)
                 book.ended(message, outcome)
-                if outcome == .confirmed || outcome == .unknown { break }
-                if case .ended(let why) = outcome { throw EndedForGood(description: why) }
+                switch outcome {
+                case .confirmed, .unknown: break
+                case .timedOut: continue
+                case .refused:
+                    try await Task.sleep(for: .milliseconds(100))
+                    if try await channels.replace(channel) { book.saw(event: "channel replaced after nacks") }
+                    continue
+                case .ended(let why): throw EndedForGood(description: why)
+                }
+                break
             }
         }
     }
@@ -132,7 +141,7 @@ package struct ConfirmedLoad: Sendable {
             switch error.code {
             case .outcomeUnknown: return .unknown
             case .timedOut: return .timedOut
-            case .nacked, .connectionLost: return .refused("\(error.code)")
+            case .nacked: return .refused("\(error.code)")
             default: return .ended("\(error)")
             }
         }
@@ -224,4 +233,36 @@ private func canary(in book: MessageBook) async -> Bool {
         book.canaryWoke(late: clock.now - due)
     }
     return false
+}
+
+/// The channel that all publishers use.
+///
+/// RabbitMQ 3.10 refuses (nacks) everything that a channel publishes to a quorum queue if its first message came after the
+/// leader's node died and before another was elected, until that node is back. On another channel they are taken.
+private actor ConfirmChannel {
+    private let connection: AMQPConnection
+    private(set) var current: AMQPChannel
+    private var isReplacing = false
+
+    init(_ connection: AMQPConnection) async throws {
+        self.connection = connection
+        self.current = try await Self.open(connection)
+    }
+
+    private static func open(_ connection: AMQPConnection) async throws -> AMQPChannel {
+        let channel = try await connection.openChannel()
+        try await channel.confirmSelect()
+        return channel
+    }
+
+    /// - Returns: whether it did; not if another has taken the channel's place, or is about to.
+    func replace(_ channel: AMQPChannel) async throws -> Bool {
+        guard self.current === channel, !self.isReplacing else { return false }
+        self.isReplacing = true
+        defer { self.isReplacing = false }
+        // What is under way on the old one is left to end there.
+        guard let opened = try? await Self.open(self.connection) else { return false }
+        self.current = opened
+        return true
+    }
 }

@@ -5,6 +5,7 @@ import NIOConcurrencyHelpers
 public final class MessageBook: Sendable {
     private struct State {
         var next = 0
+        var isStopped = false
         /// One per message.
         var isConfirmed: [Bool]
         var isUnknown: [Bool]
@@ -49,11 +50,14 @@ public final class MessageBook: Sendable {
     /// The number of the next message to send; `nil` after the last.
     public func take() -> Int? {
         self.state.withLockedValue { state in
-            guard state.next < self.messages else { return nil }
+            guard state.next < self.messages, !state.isStopped else { return nil }
             defer { state.next += 1 }
             return state.next
         }
     }
+
+    /// No more messages are taken, however many there are.
+    public func stop() { self.state.withLockedValue { $0.isStopped = true } }
 
     public func began() { self.state.withLockedValue { $0.outstanding += 1 } }
 
@@ -104,6 +108,8 @@ public final class MessageBook: Sendable {
 
     public func saw(event: String) { self.state.withLockedValue { $0.events[event, default: 0] += 1 } }
 
+    /// How many messages were taken.
+    public var sent: Int { self.state.withLockedValue { $0.next } }
     public var confirmed: Int { self.state.withLockedValue { $0.confirmed } }
     public var unknown: Int { self.state.withLockedValue { $0.unknown } }
     /// Publishes that have begun and not ended.
@@ -116,7 +122,7 @@ public final class MessageBook: Sendable {
 
     /// Prints the ledger with a mark by which `Scripts/test-long.sh` finds it.
     public func print(_ title: String) {
-        for line in ["\(title):"] + self.summary.split(separator: "\n") { Swift.print("ledger: \(line)") }
+        for line in "\(title):\n\(self.summary)".split(separator: "\n") { Swift.print("ledger: \(line)") }
     }
 
     /// The ledger, for people.
