@@ -127,6 +127,8 @@ extension AMQPConfiguration {
             }
         }
         if !mechanisms.isEmpty { self.saslMechanisms = mechanisms }
+        // Then the user is whom the certificate names, and not whoever the URI or its defaults name.
+        if mechanisms == [.external] { self.credentials = .external }
         if self.tls != nil { self.tls = try tls.settings() }
     }
 

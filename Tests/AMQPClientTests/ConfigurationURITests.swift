@@ -108,6 +108,14 @@ import Testing
         #expect(try AMQPConfiguration(uri: "amqp://host\(query)").saslMechanisms == mechanisms)
     }
 
+    @Test func withExternalAloneTheUserIsNotKnown() throws {
+        let external = try AMQPConfiguration(uri: "amqps://u:p@host?auth_mechanism=external")
+        #expect(external.credentials.isExternal)
+        #expect(external.user.isEmpty)
+        let both = try AMQPConfiguration(uri: "amqps://u:p@host?auth_mechanism=external&auth_mechanism=plain")
+        #expect(both.credentials.fixedSecret == .init(user: "u", password: "p"))
+    }
+
     @Test func tlsAsItComesChecksEverything() throws {
         let tls = try #require(try AMQPConfiguration(uri: "amqps://host").tls)
         #expect(tls.trust == .systemRoots)

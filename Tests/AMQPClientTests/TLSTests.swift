@@ -84,6 +84,17 @@ import Testing
         self.expectConnected(try await self.connect(settings, to: server))
     }
 
+    @Test func theSystemsAuthoritiesDoNotKnowOurs() async throws {
+        guard case .failed(let error) = try await self.connect(AMQPTLS(), to: Certificates.server()) else {
+            Issue.record("it was accepted")
+            return
+        }
+        // Not every machine has any.
+        let part = error.code == .invalidArgument ? "ca-certificates" : "this system trusts"
+        #expect([.tlsFailed, .invalidArgument].contains(error.code))
+        #expect(error.message.contains(part), "\(error)")
+    }
+
     @Test func bothAuthoritiesOfOneTextAreTrusted() async throws {
         let text = try [Certificates.path("other-ca.pem"), Certificates.path("ca.pem")]
             .flatMap { path in try FileBytes.read(path, limit: 100_000) }
