@@ -150,6 +150,29 @@ import Testing
         }
     }
 
+    @Test func whatIsUnknownIsPublishedAgainAfterEachLoss() async throws {
+        try await withPlayingBroker { broker, connection, session in
+            let channel = try await connection.openChannel()
+            try await channel.confirmSelect()
+            broker.confirm { $0.session < 2 ? .silence : .ack }
+            async let published: Void = channel.publishConfirmed(
+                AMQPMessage("once or twice"), routingKey: "q", onUnknownOutcome: .publishAgain)
+            let first = try await broker.nextMessage()
+            #expect(first.properties.messageID?.isEmpty == false)
+            await session.cut()
+            let second = try await broker.nextMessage()
+            let middle = try await broker.nextSession()
+            await middle.cut()
+            let third = try await broker.nextMessage()
+            try await published
+            for again in [second, third] {
+                #expect(again.properties == first.properties)
+                #expect(again.body == first.body)
+                #expect(again.tag == 1)
+            }
+        }
+    }
+
     @Test func directRepliesComeBackBeforeAnythingIsAsked() async throws {
         try await withPlayingBroker { broker, connection, session in
             let channel = try await connection.openChannel()
