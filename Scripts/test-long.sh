@@ -8,6 +8,7 @@
 #     sanitizer  the tests of client, brokers' conformance and peers under the thread sanitizer
 # Variables: those of Scripts/test.sh.
 #   HAREDO_LONG_SEEDS  how many seeds `network` tries (40)
+#   HAREDO_LONG_SEED   the one seed that it tries
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

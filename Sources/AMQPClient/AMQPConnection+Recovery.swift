@@ -76,8 +76,8 @@ extension AMQPConnection {
             do throws(AMQPError) {
                 try await self.establish()
                 let report = try await self.restore()
-                self.restored(report)
-                return
+                // False if it was lost again while nothing was awaited that would have failed: once more then.
+                if self.restored(report) { return }
             } catch {
                 if self.machine.end != nil || self.machine.isClosing { return }
                 if error.isRefusedLogin, policy.stopsOnRefusedCredentials {
@@ -126,11 +126,13 @@ extension AMQPConnection {
     }
 
     /// From here on it is as before the loss, as far as the report says so.
-    private func restored(_ report: AMQPRecoveryReport) {
+    ///
+    /// - Returns: whether it is; not if the connection was lost or closed meanwhile.
+    private func restored(_ report: AMQPRecoveryReport) -> Bool {
         var report = report
         self.count(&report)
+        guard let waiters = self.machine.restored() else { return false }
         self.backoff.succeeded(now: .now())
-        guard let waiters = self.machine.restored() else { return }
         self.recovery = nil
         for record in self.records.values { if let core = record.core { self.becameReady(record, core) } }
         self.gate.opened()
@@ -140,6 +142,7 @@ extension AMQPConnection {
             metadata: ["consumers": "\(report.consumers)", "failures": "\(report.failures.map(\.description))"])
         self.emit(.recovered(report))
         if !report.failures.isEmpty { self.becameUnhealthy(report) }
+        return true
     }
 
     /// The check at the end: as many consumers as before.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// What a ``FaultProxy`` does to one connection, and after how many bytes.
-public struct FaultPlan: Sendable {
+public struct FaultPlan: Sendable, CustomStringConvertible {
     /// One of the two ways through the proxy.
     public enum Direction: String, Sendable, CaseIterable { case toBroker, toClient }
 
@@ -51,6 +51,10 @@ public struct FaultPlan: Sendable {
 
     public init(_ steps: Step...) { self.steps = steps }
     public init(_ steps: [Step]) { self.steps = steps }
+
+    public var description: String {
+        self.steps.map { "after \($0.bytes) bytes \($0.direction.rawValue): \($0.fault)" }.joined(separator: ", ")
+    }
 
     /// Nothing happens.
     public static let none = FaultPlan()

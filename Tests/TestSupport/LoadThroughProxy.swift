@@ -13,7 +13,9 @@ package func runThroughProxy(
         // The first two are let in: a first attempt that fails is an error, and no recovery begins. Later ones may end in
         // the middle of their handshake.
         let bytes = connection < 2 ? 3000...60_000 : 0...60_000
-        return .random(seed: seed, connection: connection, faults: faults, bytes: bytes)
+        let plan = FaultPlan.random(seed: seed, connection: connection, faults: faults, bytes: bytes)
+        print("connection \(connection) of seed \(seed): \(plan)")
+        return plan
     } body: { proxy, through in
         var load = try ConfirmedLoad(through)
         load.messages = messages
