@@ -92,6 +92,7 @@ extension AMQPChannel {
     /// Waits for the confirm, and if so wished publishes again what is not known to have arrived.
     private func confirmation(of publication: Publication, _ first: PublishWaiter) async throws(AMQPError) {
         var confirm = first
+        var refusals = 0
         while true {
             do throws(AMQPError) {
                 try await self.confirmation(confirm, until: publication.deadline)
@@ -100,6 +101,9 @@ extension AMQPChannel {
                 guard error.code == .outcomeUnknown, publication.onUnknownOutcome == .publishAgain,
                     self.failure == nil, self.connection.configuration.recovery.isEnabled
                 else { throw error }
+                // The broker closed the channel because of a message: another one once, but twice means this one.
+                if (error.cause as? AMQPError)?.isRefusal == true { refusals += 1 }
+                guard refusals < 2 else { throw error }
             }
             confirm = PublishWaiter(cancelled: .cancelled)
             try await self.submit(publication, confirm)

@@ -263,7 +263,7 @@ extension AMQPConnection {
         }
         for action in record.onInterruption { action(error) }
         // One that was being opened is in the hands of who opens it.
-        if wasReady, self.machine.isOpen { self.recoverChannel(record, error) }
+        if wasReady, self.machine.isOpen { self.recoverChannel(record) }
     }
 
     /// Ends a channel for good.

@@ -134,7 +134,10 @@ extension AMQPConnection {
         guard let waiters = self.machine.restored() else { return false }
         self.backoff.succeeded(now: .now())
         self.recovery = nil
-        for record in self.records.values { if let core = record.core { self.becameReady(record, core) } }
+        for record in self.records.values {
+            // A channel may have been closed since it was opened.
+            if let core = record.core { self.becameReady(record, core) } else { self.recoverChannel(record) }
+        }
         self.gate.opened()
         for waiter in waiters { waiter.resolve(.success(())) }
         self.logger.info(
@@ -310,7 +313,7 @@ extension AMQPConnection {
     // MARK: - One channel
 
     /// The broker closed a channel, or did not answer on it; the connection is there.
-    func recoverChannel(_ record: ChannelRecord, _ error: AMQPError) {
+    func recoverChannel(_ record: ChannelRecord) {
         record.backoff.failed(now: .now())
         record.recovery = Task { await self.runRecovery(of: record) }
     }

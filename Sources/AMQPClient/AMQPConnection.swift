@@ -204,7 +204,10 @@ public actor AMQPConnection {
         guard let core = self.core(frame.channel) else {
             // Stragglers of a channel that was closed are legal; a number never used is not.
             guard frame.channel <= self.highestNumber else {
-                throw AMQPWireError(.unexpectedFrame, "a frame on channel \(frame.channel), which was never opened")
+                let text = "a frame on channel \(frame.channel), which was never opened"
+                self.violated(
+                    AMQPError(.protocolViolation, text, reply: .init(code: 504, text: text), origin: .peer))
+                return
             }
             return
         }

@@ -28,6 +28,30 @@ import Testing
         }
     }
 
+    @Test func aMessageThatClosesItsChannelIsPublishedAgainOnceAndNotForEver() async throws {
+        try await withScriptedBroker(recovering) { scripted in
+            let channel = try await scripted.confirmingChannel()
+            async let outcome = failure { () async throws(AMQPError) in
+                try await channel.publishConfirmed(
+                    AMQPMessage("bad"), exchange: "none", routingKey: "q", onUnknownOutcome: .publishAgain)
+            }
+            for number in 1...2 as ClosedRange<UInt16> {
+                try await scripted.peer.expectPublish(on: number)
+                try await scripted.peer.send(
+                    .channelClose(
+                        .init(
+                            replyCode: 404, replyText: "NOT_FOUND - no exchange", failingClassID: 60,
+                            failingMethodID: 40)), on: number)
+                try await scripted.peer.expect(.channelCloseOk, on: number)
+                try await scripted.peer.openChannel(number + 1)
+                try await scripted.peer.expect(.confirmSelect, on: number + 1)
+                try await scripted.peer.send(.confirmSelectOk(.init()), on: number + 1)
+            }
+            let error = await outcome
+            #expect(error?.code == .outcomeUnknown && error?.reply?.code == 404)
+        }
+    }
+
     @Test func nothingIsPublishedAgainWhereNothingIsRecovered() async throws {
         try await withScriptedBroker { scripted in
             let channel = try await scripted.confirmingChannel()

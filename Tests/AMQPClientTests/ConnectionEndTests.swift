@@ -206,6 +206,7 @@ import Testing
             switch self {
             case .tooLarge, .bodyTooLong, .badFrameEnd, .unknownFrameType: 501
             case .unknownMethod: 503
+            case .neverOpened: 504
             case .frameTooShort: 502
             case .unaskedReply, .unknownConnectionMethod, .unaskedCloseOk, .unaskedChannelCloseOk: 503
             default: 505

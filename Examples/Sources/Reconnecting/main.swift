@@ -24,7 +24,7 @@ let consuming = Task {
         do {
             try delivery.ack()
             count += 1
-        } catch where error.code == .deliveryExpired {
+        } catch let error as AMQPError where error.code == .deliveryExpired {
             // The connection was lost since: the broker delivers it again.
         }
     }
