@@ -11,7 +11,8 @@ public struct AMQPRecovery: Sendable, Hashable {
     public var minimumDelay: Duration = .milliseconds(100)
     /// Bound that the pauses grow to. Default 30 s.
     public var maximumDelay: Duration = .seconds(30)
-    /// Most attempts in a row; `nil`, the default, for no limit. After them the connection ends with the last error.
+    /// Most attempts in a row; `nil`, the default, for no limit. After them the connection ends with `connectionClosed`,
+    /// and the last error as its cause.
     public var maximumAttempts: Int?
     /// Whether a broker that refuses the credentials ends the connection, rather than being asked again. Default true.
     public var stopsOnRefusedCredentials = true
