@@ -16,13 +16,15 @@ title='' log='' steps=0
 plain() { sed 's/\x1b\[[0-9;]*[A-Za-z]//g' "$@"; } # without colours
 
 # Whatever this run started, in whichever process group, has the ledger's name in its environment.
-end_processes() {
+end_processes() { # end_processes [VARIABLE=VALUE]: not those that have this in their environment too
   local process processes
   for _ in {1..20}; do
     processes=$(env --unset=HAREDO_TEST_LEDGER grep -lszxF "HAREDO_TEST_LEDGER=$HAREDO_TEST_LEDGER" /proc/[0-9]*/environ |
       cut -d/ -f3 | grep -vx "$BASHPID" || true)
     [[ -n $processes ]] || break
-    for process in $processes; do kill -KILL "$process" 2>/dev/null || true; done
+    for process in $processes; do
+      [[ -n ${1:-} ]] && grep -qszxF "$1" "/proc/$process/environ" || kill -KILL "$process" 2>/dev/null || true
+    done
     sleep 0.1
   done
 }

@@ -33,6 +33,7 @@ part() { # part NAME SECONDS COMMAND...
     result=FAILED
     failed=$((failed + 1))
     problems "$log"
+    end_processes "HAREDO_RABBITMQ_RUN=$HAREDO_RABBITMQ_DIR" # the tests' process outlives `swift test`
   elif grep -q 'WARNING: ThreadSanitizer' "$log"; then
     result='FAILED (races)'
     failed=$((failed + 1))
@@ -60,7 +61,7 @@ if wanted release || wanted kills || wanted cluster || wanted network; then
   fi
 fi
 if wanted sanitizer && part 'Sanitizer: build' 1800 swift build "${sanitized[@]}" --build-tests --disable-xctest; then
-  part 'Sanitizer: tests' 1200 "${run[@]}" "${sanitized[@]}" \
+  part 'Sanitizer: tests' 1800 "${run[@]}" "${sanitized[@]}" \
     --filter '^(AMQPClientTests|ConformanceTests|HareDoTests)\.' || true
 fi
 
