@@ -77,7 +77,9 @@ let package = Package(
             exclude: ["Golden"], swiftSettings: ours),
         .testTarget(
             name: "AMQPClientTests",
-            dependencies: ["AMQPClient", "AMQPWire", nioCore, nioPosix, nioSSL, nioConcurrency, deques],
+            dependencies: [
+                "AMQPClient", "AMQPWire", "TestSupport", nioCore, nioPosix, nioSSL, nioConcurrency, deques,
+            ],
             swiftSettings: ours),
         .testTarget(
             name: "AMQPBrokerTests",

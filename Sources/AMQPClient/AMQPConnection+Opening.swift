@@ -60,6 +60,7 @@ extension AMQPConnection {
         defer { self.scheduler.cancel(token) }
         do {
             let (tls, secret) = try await self.secrets(until: deadline)
+            self.isHandshakeDone = false
             self.handshake = HandshakeMachine(self.configuration, address: address, secret: secret)
             if let transport {
                 self.connected(Result { try self.prepare(transport) }.map { transport }, at: address, for: waiter)
@@ -174,6 +175,7 @@ extension AMQPConnection {
     }
 
     private func established(_ negotiated: HandshakeMachine.Negotiated) {
+        self.isHandshakeDone = true
         self.negotiated = negotiated
         self.numbers = ChannelNumbers(maximum: negotiated.channelMax)
         self.highestNumber = 0

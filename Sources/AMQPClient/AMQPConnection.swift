@@ -66,6 +66,8 @@ public actor AMQPConnection {
     @exclusivity(unchecked) var decoder: AMQPFrameDecoder
     /// Whether what arrives still counts: the socket may have been given up in the middle of a read.
     @exclusivity(unchecked) var isReading = false
+    /// Whether ``handshake`` is done, at hand for every frame.
+    @exclusivity(unchecked) var isHandshakeDone = false
     var heartbeat: HeartbeatMonitor?
     var heartbeatTimer: DeadlineScheduler.Token?
     var negotiated: HandshakeMachine.Negotiated?
@@ -154,7 +156,7 @@ public actor AMQPConnection {
 
     func received(_ bytes: ByteBuffer) {
         self.heartbeat?.received(now: .now())
-        if !self.handshake.isDone { self.handshake.received(bytes: bytes) }
+        if !self.isHandshakeDone { self.handshake.received(bytes: bytes) }
         self.decoder.append(bytes)
         do throws(AMQPWireError) {
             while let frame = try self.decoder.nextFrame() {
@@ -198,7 +200,7 @@ public actor AMQPConnection {
             self.receivedOnConnection(method)
             return
         }
-        guard self.handshake.isDone else {
+        guard self.isHandshakeDone else {
             throw AMQPWireError(.unexpectedFrame, "a frame on channel \(frame.channel) during the handshake")
         }
         guard let core = self.core(frame.channel) else {
@@ -282,7 +284,7 @@ public actor AMQPConnection {
             }
             let delivery = AMQPDelivery(
                 deliver, properties: try content.header.decodeProperties(), body: content.body,
-                channel: core.record.channel,
+                channel: core.channel,
                 epoch: core.epoch)
             if consumer.needsAcknowledgement { self.gate.delivered(deliver.deliveryTag, channel: core.id) }
             consumer.sink.received(delivery)

@@ -113,4 +113,27 @@ extension AMQPConnectionEvents.AsyncIterator {
             await peer.close()
         }
     }
+
+    @Test func aLossInTheMomentTheRecoveryIsDoneIsRecoveredFromToo() async throws {
+        // Without a channel nothing is asked after the handshake, so nothing fails when the socket ends with it.
+        try await withScriptedBroker(recovering) { scripted in
+            var events = scripted.connection.events.makeAsyncIterator()
+            await scripted.peer.close()
+            let second = try await scripted.broker.accept()
+            _ = try await second.start()
+            _ = try await second.tune()
+            let hold = LoopHold()
+            try await hold.take(scripted.connection.eventLoop)
+            try await second.send(.connectionOpenOk(.init()), on: 0)
+            await second.close()
+            hold.release()
+            let third = try await scripted.broker.accept()
+            try await third.handshake()
+            _ = try await events.nextRecovered()
+            async let opened = scripted.connection.openChannel()
+            try await third.openChannel()
+            _ = try await opened
+            await third.close()
+        }
+    }
 }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import TestSupport
 import Testing
 
 @testable import HareDo
@@ -87,7 +88,7 @@ struct InboxTests {
     }
 
     @Test func `every waiter is served or removed exactly once, and every message taken or dropped once`() {
-        var random = SplitMix(state: 0x5eed)
+        var random = SeededGenerator(seed: 0x5eed)
         var inbox = Box(maximumCount: 20, maximumBytes: 200)
         var waiting: [Int: String?] = [:]
         var present: Set<String> = []
@@ -118,17 +119,5 @@ struct InboxTests {
         #expect(inbox.count <= 20)
         while let item = inbox.takeOldest() { #expect(present.remove(item) != nil) }
         #expect(inbox.count == 0 && inbox.bytes == 0)
-    }
-}
-
-/// A seeded generator: the same walk every time.
-struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        self.state &+= 0x9e37_79b9_7f4a_7c15
-        var z = self.state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
     }
 }

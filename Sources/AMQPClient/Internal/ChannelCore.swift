@@ -18,16 +18,19 @@ final class ChannelCore {
     let number: UInt16
     let epoch: UInt64
     let record: ChannelRecord
+    // The record's, at hand for every delivery.
+    let id: UInt64
+    let channel: AMQPChannel
     var machine = ChannelMachine<ReplyWaiter>()
     /// Unchecked as the connection's decoder is.
     @exclusivity(unchecked) var assembler: AMQPContentAssembler
     /// Those that the broker delivers to.
     var consumers: [String: ChannelConsumer] = [:]
 
-    var id: UInt64 { self.record.id }
-
     init(_ record: ChannelRecord, number: UInt16, epoch: UInt64, maximumBodySize: Int) {
         self.record = record
+        self.id = record.id
+        self.channel = record.channel
         self.number = number
         self.epoch = epoch
         self.assembler = AMQPContentAssembler(maximumBodySize: UInt64(max(maximumBodySize, 0)))
@@ -50,10 +53,12 @@ final class ChannelConsumer {
     /// Why the broker would not start it again, which closed its channel: not to be tried with the others.
     var refusal: AMQPError?
 
-    var tag: String { self.method.consumerTag }
-    var needsAcknowledgement: Bool { !self.method.noAck }
+    let tag: String
+    let needsAcknowledgement: Bool
 
     init(_ method: AMQPMethod.BasicConsume, sink: any DeliverySink, prefetchCount: UInt16?) {
+        self.tag = method.consumerTag
+        self.needsAcknowledgement = !method.noAck
         self.method = method
         self.sink = sink
         self.prefetchCount = prefetchCount

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import AMQPWire
+import TestSupport
 import Testing
 
 @_spi(HareDo) @testable import AMQPClient

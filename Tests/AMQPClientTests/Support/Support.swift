@@ -6,20 +6,6 @@ import Testing
 
 @_spi(HareDo) @testable import AMQPClient
 
-/// Random numbers that are the same in every run (SplitMix64).
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-    init(seed: UInt64) { self.state = seed }
-
-    mutating func next() -> UInt64 {
-        self.state &+= 0x9e37_79b9_7f4a_7c15
-        var value = self.state
-        value = (value ^ (value >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        value = (value ^ (value >> 27)) &* 0x94d0_49bb_1331_11eb
-        return value ^ (value >> 31)
-    }
-}
-
 /// The error that `body` throws; recorded as an issue if it throws none.
 func failure<R>(
     sourceLocation: SourceLocation = #_sourceLocation, _ body: () async throws(AMQPError) -> R
