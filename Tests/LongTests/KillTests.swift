@@ -72,7 +72,10 @@ struct KillTests {
 
 /// A peer that listens on the queue until its task is cancelled.
 private func consumeAsPeer(_ url: String, _ queue: String, _ book: MessageBook) async throws {
-    try await Peer.with(.url(url)) { peer in
+    var configuration = Peer.Configuration.url(url)
+    // As publishers do: the node is up for a second or two between kills, and a patient peer would miss that.
+    configuration.maximumReconnectDelay = .milliseconds(500)
+    try await Peer.with(configuration) { peer in
         let service = try await peer.listen(on: queue, as: .durable) { message in
             book.consumed(ConfirmedLoad.number(in: message.data))
             return nil
