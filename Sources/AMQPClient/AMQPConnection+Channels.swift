@@ -225,7 +225,7 @@ extension AMQPConnection {
             for waiter in failing { waiter.resolve(.failure(error)) }
             self.lostGeneration(core, error)
             let (number, epoch) = (core.number, core.epoch)
-            _ = self.scheduler.schedule(after: self.configuration.replyTimeout) {
+            core.closeDeadline = self.scheduler.schedule(after: self.configuration.replyTimeout) {
                 self.assumeIsolated {
                     // A broker that does not answer `channel.close` answers nothing else either.
                     guard $0.channels[number]?.epoch == epoch else { return }
@@ -289,6 +289,7 @@ extension AMQPConnection {
 
     /// A number's life on this socket is over.
     func forget(_ core: ChannelCore, _ error: AMQPError) {
+        if let closeDeadline = core.closeDeadline { self.scheduler.cancel(closeDeadline) }
         for waiter in core.machine.connectionEnded(error) { waiter.resolve(.failure(error)) }
         if self.channels[core.number] === core { self.channels[core.number] = nil }
         if self.lastChannel === core { self.lastChannel = nil }

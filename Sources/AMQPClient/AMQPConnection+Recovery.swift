@@ -140,7 +140,7 @@ extension AMQPConnection {
         }
         self.gate.opened()
         for waiter in waiters { waiter.resolve(.success(())) }
-        self.logger.info(
+        self.logger.notice(
             "connected again",
             metadata: ["consumers": "\(report.consumers)", "failures": "\(report.failures.map(\.description))"])
         self.emit(.recovered(report))
@@ -382,7 +382,7 @@ extension AMQPConnection {
                 if report.failures.isEmpty, report.consumers == report.expectedConsumers {
                     self.repair = nil
                     self.unhealthiness = nil
-                    self.logger.info("everything is there again")
+                    self.logger.notice("everything is there again")
                     self.emit(.recovered(report))
                     return
                 }

@@ -26,6 +26,8 @@ final class ChannelCore {
     @exclusivity(unchecked) var assembler: AMQPContentAssembler
     /// Those that the broker delivers to.
     var consumers: [String: ChannelConsumer] = [:]
+    /// Until when the broker may take to answer `channel.close`.
+    var closeDeadline: DeadlineScheduler.Token?
 
     init(_ record: ChannelRecord, number: UInt16, epoch: UInt64, maximumBodySize: Int) {
         self.record = record

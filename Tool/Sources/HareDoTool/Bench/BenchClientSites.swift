@@ -11,7 +11,7 @@ struct BenchPublishSite: BenchSite {
     private let message: AMQPMessage
 
     init(_ url: String, tasks: Int, size: Int, _ logger: Logger) async throws {
-        self.connection = try await AMQPConnection.connect(AMQPConfiguration(uri: url), logger: logger)
+        self.connection = try await AMQPConnection.forBench(url, logger)
         self.channels = try await self.connection.openChannels(tasks)
         self.message = AMQPMessage([UInt8](repeating: 0x78, count: size))
     }
@@ -57,7 +57,7 @@ struct BenchConsumeSite: BenchSite {
     private let logger: Logger
 
     init(_ url: String, tasks: Int, size: Int, _ logger: Logger) async throws {
-        self.connection = try await AMQPConnection.connect(AMQPConfiguration(uri: url), logger: logger)
+        self.connection = try await AMQPConnection.forBench(url, logger)
         self.channels = try await self.connection.openChannels(tasks)
         self.message = AMQPMessage([UInt8](repeating: 0x78, count: size))
         self.logger = logger
@@ -139,5 +139,14 @@ extension AMQPConnection {
             await self.close()
             throw error
         }
+    }
+}
+
+extension AMQPConnection {
+    /// A connection that is not made again: what was measured over a loss would say nothing.
+    fileprivate static func forBench(_ url: String, _ logger: Logger) async throws -> AMQPConnection {
+        var configuration = try AMQPConfiguration(uri: url)
+        configuration.recovery = .disabled
+        return try await Self.connect(configuration, logger: logger)
     }
 }

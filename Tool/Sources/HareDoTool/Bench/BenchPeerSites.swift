@@ -10,6 +10,8 @@ private struct BenchPair: Sendable {
     init(_ url: String, _ logger: Logger) async throws {
         var configuration = Peer.Configuration.url(url)
         configuration.logger = logger
+        // What was measured over a loss would say nothing.
+        configuration.reconnects = false
         self.asking = Peer(configuration)
         self.listening = Peer(configuration)
         do {

@@ -31,7 +31,9 @@ struct Demo: AsyncParsableCommand {
 
     func run() async throws {
         self.common.apply()
-        let configuration = Peer.Configuration.url(self.broker)
+        var configuration = Peer.Configuration.url(self.broker)
+        // A demonstration whose broker goes is over.
+        configuration.reconnects = false
         let service = Peer(configuration)
         let client = Peer(configuration)
         // A slow machine is no reason for a demonstration to fail.

@@ -99,17 +99,25 @@ extension ToolTests {
         }
     }
 
-    @Test("A listener that loses its broker says so")
+    @Test("A listener that loses its broker says so, and goes on when it is back")
     func brokerGone() async throws {
         let queue = uniqueQueue()
         try await withTool("broker", "--listen", "127.0.0.1:0") { broker in
             let url = try await broker.firstLine()
+            let address = try #require(url.split(separator: "@").last)
             let listener = try await withTool("listen", queue, "--echo", broker: url) { listener in
                 try await listener.wait(for: "listening")
                 await broker.interrupt()
-                try await listener.wait(for: "closed the connection")
+                try await listener.wait(for: "connection lost")
+                try await withTool("broker", "--listen", String(address)) { second in
+                    _ = try await second.firstLine()
+                    try await listener.wait(for: "connected again")
+                    let reply = try await haredo("call", queue, "-d", "jujifruit", broker: url)
+                    #expect(reply.status == 0 && reply.output == "jujifruit\n")
+                    await listener.interrupt()
+                }
             }
-            #expect(listener.status == 1)
+            #expect(listener.status == 0)
         }
     }
 
