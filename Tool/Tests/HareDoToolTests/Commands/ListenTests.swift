@@ -113,7 +113,7 @@ extension ToolTests {
                     _ = try await second.firstLine()
                     try await listener.wait(for: "connected again")
                     let reply = try await haredo("call", queue, "-d", "jujifruit", broker: url)
-                    #expect(reply.status == 0 && reply.output == "jujifruit\n")
+                    #expect(reply.status == 0 && reply.text == "jujifruit\n")
                     await listener.interrupt()
                 }
             }
