@@ -96,11 +96,10 @@ struct QueueRuleTests {
         }
     }
 
-    @Test("A queue that is full and rejects is a nack", arguments: TestBroker.available)
-    func overflow(broker: TestBroker) async throws {
+    @Test("A queue that is full and rejects is a nack", .enabled(if: TestBroker.hasRabbitMQ, "no RabbitMQ"))
+    func overflow() async throws {
         // The embedded broker's queues have no length limits.
-        guard broker == .rabbitMQ else { return }
-        try await broker.run { url in
+        try await TestBroker.runOnRabbitMQ { url in
             try await withConnection(url) { connection in
                 let channel = try await connection.openChannel()
                 try await channel.confirmSelect()
@@ -119,11 +118,10 @@ struct QueueRuleTests {
         }
     }
 
-    @Test("A quorum queue counts deliveries, and needs a name", arguments: TestBroker.available)
-    func quorum(broker: TestBroker) async throws {
+    @Test("A quorum queue counts deliveries, and needs a name", .enabled(if: TestBroker.hasRabbitMQ, "no RabbitMQ"))
+    func quorum() async throws {
         // The embedded broker has no quorum queues.
-        guard broker == .rabbitMQ else { return }
-        try await broker.run { url in
+        try await TestBroker.runOnRabbitMQ { url in
             try await withConnection(url) { connection in
                 let channel = try await connection.openChannel()
                 let queue = TestBroker.uniqueName()

@@ -36,10 +36,9 @@ struct TransactionTests {
         }
     }
 
-    @Test("Acknowledgements belong to the transaction", arguments: TestBroker.available)
-    func acknowledgements(broker: TestBroker) async throws {
-        guard broker == .rabbitMQ else { return }
-        try await broker.run { url in
+    @Test("Acknowledgements belong to the transaction", .enabled(if: TestBroker.hasRabbitMQ, "no RabbitMQ"))
+    func acknowledgements() async throws {
+        try await TestBroker.runOnRabbitMQ { url in
             try await withConnection(url) { connection in
                 let other = try await connection.openChannel()
                 let queue = try await other.declareQueue("", exclusive: true).name
@@ -63,10 +62,9 @@ struct TransactionTests {
         }
     }
 
-    @Test("Transactions and confirms exclude each other, with 406", arguments: TestBroker.available)
-    func notWithConfirms(broker: TestBroker) async throws {
-        guard broker == .rabbitMQ else { return }
-        try await broker.run { url in
+    @Test("Transactions and confirms exclude each other, with 406", .enabled(if: TestBroker.hasRabbitMQ, "no RabbitMQ"))
+    func notWithConfirms() async throws {
+        try await TestBroker.runOnRabbitMQ { url in
             try await withConnection(url) { connection in
                 let confirming = try await connection.openChannel()
                 try await confirming.confirmSelect()
