@@ -22,7 +22,7 @@ demo: build ## a short tour on the embedded broker, or on BROKER=URL
 test: toolchain ## all tests, on the embedded broker and on RabbitMQ (installed if missing)
 	Scripts/test.sh
 
-test-long: toolchain ## an hour: RabbitMQ killed 20 times, a cluster, bad networks, optimised tests, the thread sanitizer
+test-long: toolchain ## .ci/run, then an hour: RabbitMQ killed 20 times, a cluster, bad networks, optimised tests, the thread sanitizer
 	Scripts/test-long.sh
 
 fuzz: toolchain ## a minute of libFuzzer on parser, client and broker (Docs/hostile-input.md)

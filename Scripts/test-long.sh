@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# The tests that take long: about an hour on two cores. Ends with a ledger of what ran, and fails if any of it failed.
-#   Scripts/test-long.sh [STEP...]  all of them, or some of:
+# Everything: what has to pass for every change, then the tests that take long. Ends with a ledger of what ran, and fails
+# if any of it failed. Under two hours on two cores.
+#   Scripts/test-long.sh [STEP...]  all of it, or some of:
+#     check      .ci/run
 #     release    the library's tests, optimised
 #     kills      RabbitMQ killed 20 times under 100,000 confirmed publishes (Tests/LongTests/KillTests.swift)
 #     cluster    three nodes, the leader of a quorum queue killed three times (ClusterTests.swift)
@@ -12,7 +14,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-all=(release kills cluster network sanitizer)
+all=(check release kills cluster network sanitizer)
 chosen=("$@")
 ((${#chosen[@]} > 0)) || chosen=("${all[@]}")
 for name in "${chosen[@]}"; do
@@ -40,7 +42,7 @@ part() { # part NAME SECONDS COMMAND...
   fi
   ledger+=("$(printf '%-32s %-8s %5s s' "$name" "$result" $((SECONDS - began)))")
   while IFS= read -r line; do ledger+=("    $line"); done < <(plain "$log" |
-    sed -n 's/^ledger: //p; s/^.*\(Test run with .*\)/\1/p')
+    sed -n 's/^ledger: //p; s/^.*\(Test run with .*\)/\1/p; /^[0-9]* passed, [0-9]* failed$/p')
   [[ $result == passed ]]
 }
 wanted() { [[ " ${chosen[*]} " == *" $1 "* ]]; }
@@ -51,7 +53,9 @@ sanitized=(--sanitize thread --scratch-path .build-tsan)
 run=(stdbuf -oL swift test --skip-build --disable-xctest --no-parallel)
 ours='^(AMQPWireTests|AMQPBrokerTests|AMQPClientTests|ConformanceTests|FaultTests|HareDoTests)\.'
 
-start_rabbitmq
+# Before anything of this script's own runs: it has its own RabbitMQ.
+! wanted check || part 'Check (.ci/run)' 5400 env -u HAREDO_LONG .ci/run || true
+[[ "${chosen[*]}" == check ]] || start_rabbitmq
 if wanted release || wanted kills || wanted cluster || wanted network; then
   if part 'Release: build' 1500 swift build "${optimised[@]}" --build-tests --disable-xctest; then
     ! wanted release || part 'Release: tests' 900 "${run[@]}" "${optimised[@]}" --filter "$ours" || true
