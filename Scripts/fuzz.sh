@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Throws hostile bytes at parser, client and broker, in a build of its own (.build-fuzz): optimised, with assertions.
 #   Scripts/fuzz.sh [SECONDS] [TARGET...]  libFuzzer for SECONDS in all (60) on the targets wire, tables, client, broker
-#   Scripts/fuzz.sh seeded                 the attacks of Tests/HostileTests, see there for variables
+#   Scripts/fuzz.sh seeded                 the attacks of Tests/HostileTests, see Tests/HostileSupport/HostileRun.swift for
+#                                          variables; one process per core, each with its share of the cases and its own seed
 #   Scripts/fuzz.sh repeat TARGET FILE     one input, such as one that was found
 # Inputs that open new ways through the code, and finds, are kept in HAREDO_FUZZ_DIR (~/.cache/haredo-fuzz).
 # Exits non-zero on a find and says how to repeat it. See Docs/hostile-input.md.
@@ -15,7 +16,7 @@ case ${1:-} in
   repeat) mode=repeat && shift ;;
   '' | [0-9]*) seconds=${1:-60} && shift "$(($# > 0))" ;;
 esac
-[[ $seconds =~ ^[0-9]+$ ]] || { sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+[[ $seconds =~ ^[0-9]+$ ]] || { sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 if [[ $mode == fuzz ]]; then
   for target; do
     [[ " ${all[*]} " == *" $target "* ]] || { echo "fuzz: no target '$target'; there are: ${all[*]}" >&2; exit 2; }
@@ -34,7 +35,16 @@ export SWIFT_DETERMINISTIC_HASHING=1
 case $mode in
   seeded)
     echo "==> Hostile bytes from a seed"
-    exec timeout --kill-after=10 "${HAREDO_TEST_STEP_SECONDS:-2700}" "$binary" seeded
+    cores=$(getconf _NPROCESSORS_ONLN)
+    [[ -z ${HAREDO_HOSTILE_CASE:-} ]] || cores=1
+    cases=${HAREDO_HOSTILE_CASES:-100000} seed=${HAREDO_HOSTILE_SEED:-1} running=() status=0
+    for ((i = 0; i < cores; i++)); do
+      HAREDO_HOSTILE_CASES=$(((cases + cores - 1) / cores)) HAREDO_HOSTILE_SEED=$((seed + i)) \
+        timeout --kill-after=10 "${HAREDO_TEST_STEP_SECONDS:-2700}" "$binary" seeded &
+      running+=($!)
+    done
+    for process in "${running[@]}"; do wait "$process" || status=$?; done
+    exit "$status"
     ;;
   repeat)
     HAREDO_FUZZ_TARGET=${1:?a target} exec "$binary" -timeout=10 -rss_limit_mb=1024 "${2:?a file}"

@@ -17,7 +17,9 @@ extension AMQPChannel {
         /// To throw `outcomeUnknown`: whoever published decides.
         case fail
         /// To publish it again as soon as the channel is there again, with the same message id. If it had arrived the
-        /// first time it arrives twice, and its receiver can tell by the id.
+        /// first time it arrives twice, and its receiver can tell by the id. A message because of which the broker closes
+        /// the channel does so again: after the second time, what was under way on the channel is given up with
+        /// `outcomeUnknown`.
         case publishAgain
     }
 
@@ -47,7 +49,7 @@ extension AMQPChannel {
     private func checkConfirming() throws(AMQPError) {
         guard !self.connection.gate.isConfirming(channel: self.id) else { return }
         if let failure { throw failure }
-        throw AMQPError(.invalidArgument, "the channel is not in confirm mode: call confirmSelect() first")
+        throw GateState.notConfirming
     }
 
     private static func identified(
@@ -106,7 +108,16 @@ extension AMQPChannel {
                 guard refusals < 2 else { throw error }
             }
             confirm = PublishWaiter(cancelled: .cancelled)
-            try await self.submit(publication, confirm)
+            do throws(AMQPError) {
+                try await self.submit(publication, confirm)
+            } catch {
+                // Those two say themselves that it may have been sent.
+                guard ![.cancelled, .timedOut].contains(error.code) else { throw error }
+                throw AMQPError(
+                    .outcomeUnknown,
+                    "the message may or may not have arrived, and was not published again: \(error.message)",
+                    reply: error.reply, origin: error.origin, cause: error)
+            }
         }
     }
 
@@ -129,8 +140,8 @@ extension AMQPChannel {
 
     /// Publishes the messages of a sequence, in their order, and waits for all confirms; many may be outstanding at once.
     ///
-    /// A failure stops nothing: the other messages are published. When the task is cancelled no further message is taken
-    /// from the sequence.
+    /// A failure stops nothing: the other messages are published. Only when the channel or its connection has ended, or the
+    /// task is cancelled, no further message is taken from the sequence.
     ///
     /// - Parameters:
     ///   - window: most messages that wait for their confirms at once, at least 1. Default 256.
@@ -167,15 +178,24 @@ extension AMQPChannel {
         _ onUnknownOutcome: UnknownOutcome, next: () async throws -> AMQPMessage?
     ) async throws -> (confirmed: Int, failures: [PublishFailure]) {
         try self.checkConfirming()
-        return try await withThrowingTaskGroup(of: PublishFailure?.self) { group in
+        let result = await withTaskGroup(of: PublishFailure?.self) { group in
+            var thrown: (any Error)?
             var failures: [PublishFailure] = []
             var (index, confirmed, outstanding) = (0, 0, 0)
             func ended(_ failure: PublishFailure?) {
                 outstanding -= 1
                 if let failure { failures.append(failure) } else { confirmed += 1 }
             }
-            while !Task.isCancelled, let message = try await next() {
-                if outstanding >= max(window, 1), let first = try await group.next() { ended(first) }
+            while !Task.isCancelled {
+                let taken: AMQPMessage?
+                do {
+                    taken = try await next()
+                } catch {
+                    thrown = error
+                    break
+                }
+                guard let message = taken else { break }
+                if outstanding >= max(window, 1), let first = await group.next() { ended(first) }
                 let number = index
                 index += 1
                 let publication = Publication(
@@ -187,6 +207,8 @@ extension AMQPChannel {
                     try await self.submit(publication, confirm)
                 } catch {
                     failures.append(PublishFailure(index: number, error: error))
+                    // No other message would be taken either.
+                    if self.hasEnded(error) { break }
                     continue
                 }
                 outstanding += 1
@@ -199,8 +221,15 @@ extension AMQPChannel {
                     }
                 }
             }
-            while let next = try await group.next() { ended(next) }
-            return (confirmed, failures.sorted { $0.index < $1.index })
+            while let next = await group.next() { ended(next) }
+            return (confirmed: confirmed, failures: failures.sorted { $0.index < $1.index }, thrown: thrown)
         }
+        if let thrown = result.thrown { throw thrown }
+        return (result.confirmed, result.failures)
+    }
+
+    /// Whether the channel is over, as far as a publisher was told.
+    private func hasEnded(_ error: AMQPError) -> Bool {
+        self.failure != nil || [.channelClosed, .connectionClosed].contains(error.code)
     }
 }

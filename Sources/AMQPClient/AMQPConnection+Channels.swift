@@ -10,7 +10,9 @@ extension AMQPConnection {
     /// - Throws: ``AMQPError``, within ``AMQPConfiguration/replyTimeout``: the connection is closed or was lost, or as many
     ///   channels are open as both sides agreed on.
     public func openChannel() async throws(AMQPError) -> AMQPChannel {
-        try await self.waitUntilOpen(until: .after(self.configuration.replyTimeout))
+        let deadline = NIODeadline.after(self.configuration.replyTimeout)
+        // Open again, it may have been lost once more before this task went on.
+        repeat { try await self.waitUntilOpen(until: deadline) } while !self.machine.isOpen
         self.lastChannelID += 1
         let channel = AMQPChannel(id: self.lastChannelID, connection: self)
         let record = ChannelRecord(
@@ -50,6 +52,10 @@ extension AMQPConnection {
     /// A number of the socket there is now, and `channel.open`.
     @discardableResult
     func openCore(of record: ChannelRecord) async throws(AMQPError) -> ChannelCore {
+        // Whoever comes here has waited, and without a session nobody would answer.
+        guard self.machine.isOpen || self.machine.isRestoring else {
+            throw self.machine.end ?? AMQPError(.connectionLost, "the connection was lost before a channel was opened")
+        }
         guard let number = self.numbers.allocate() else {
             // Asking the broker for one more would end the connection (530).
             throw AMQPError(.invalidArgument, "all \(self.numbers.maximum) channels of the connection are in use")
@@ -57,7 +63,8 @@ extension AMQPConnection {
         self.highestNumber = max(self.highestNumber, number)
         let epoch =
             self.gate.knowsChannel(record.id)
-            ? self.gate.reopenChannel(record.id, number: number) : self.gate.openChannel(record.id, number: number)
+            ? self.gate.reopenChannel(record.id, number: number, isConfirming: record.mode == .confirming)
+            : self.gate.openChannel(record.id, number: number)
         let core = ChannelCore(
             record, number: number, epoch: epoch, maximumBodySize: self.configuration.maximumIncomingMessageSize)
         self.channels[number] = core
@@ -139,6 +146,8 @@ extension AMQPConnection {
         let number = core.number
         let deadline = self.scheduler.schedule(after: timeout) {
             self.assumeIsolated { $0.requestTimedOut(id: id, method.id, number: number, after: timeout) }
+            // Should its channel not be there any more.
+            waiter.resolve(.failure(AMQPError(.timedOut, "no answer to \(method.id) within \(timeout)")))
         }
         defer { self.scheduler.cancel(deadline) }
         do {
@@ -404,7 +413,12 @@ extension AMQPConnection {
             guard case .method(.queueDeclareOk(let ok)) = reply, !record.isScratch else { break }
             record.lastQueue = ok.queue
             self.topology.declared(declare, name: ok.queue, now: .now())
-        case .queueDelete(let delete): self.topology.deletedQueue(delete.queue)
+        case .queueDelete(let delete):
+            self.topology.deletedQueue(delete.queue)
+            // The broker cancels them, before this or after it.
+            for consumer in self.records.values.flatMap(\.consumers) where consumer.method.queue == delete.queue {
+                self.leave(consumer)
+            }
         case .exchangeDeclare(let declare): if !record.isScratch { self.topology.declared(declare) }
         case .exchangeDelete(let delete): self.topology.deletedExchange(delete.exchange)
         case .queueBind(let bind): if !record.isScratch { self.topology.bound(.init(bind)) }

@@ -40,7 +40,10 @@ extension AMQPConnection {
         do {
             _ = try await self.perform(.basicConsume(consumer.method), on: core)
         } catch {
-            if core.consumers[consumer.tag] === consumer { core.consumers[consumer.tag] = nil }
+            // Or what took its place, if it was cancelled meanwhile.
+            if core.consumers[consumer.tag] === consumer || record.consumer(consumer.tag) == nil {
+                core.consumers[consumer.tag] = nil
+            }
             throw error
         }
         consumer.refusal = nil
@@ -97,6 +100,7 @@ extension AMQPConnection {
     func stopped(_ tag: String, on core: ChannelCore) {
         guard let consumer = core.consumers.removeValue(forKey: tag) else { return }
         core.record.remove(consumer)
+        consumer.sink.cancelled()
         self.ended(consumer, nil, in: core)
     }
 
@@ -121,6 +125,13 @@ extension AMQPConnection {
         for consumer in core.consumers.values {
             self.detach(consumer)
             guard core.record.consumer(consumer.tag) === consumer else { continue }
+            guard !consumer.isLeaving else {
+                // It was to end, and has.
+                core.record.remove(consumer)
+                consumer.sink.cancelled()
+                self.ended(consumer, nil, in: core)
+                continue
+            }
             consumer.sink.interrupted(requeued: consumer.needsAcknowledgement)
         }
         core.consumers.removeAll()
@@ -141,14 +152,39 @@ extension AMQPConnection {
 
     /// Ends a subscription. Where the broker does not know it just now, it is not told.
     func cancel(_ tag: String, on channel: AMQPChannel) async throws(AMQPError) {
-        if let record = self.records[channel.id], let consumer = record.consumer(tag),
-            !record.isReady || record.core?.consumers[tag] !== consumer
-        {
+        guard let record = self.records[channel.id], let consumer = record.consumer(tag) else {
+            _ = try await self.request(.basicCancel(.init(consumerTag: tag)), on: channel)
+            return
+        }
+        guard record.isReady, let core = record.core, core.consumers[tag] === consumer else {
             record.remove(consumer)
+            if let core = record.core, core.consumers[tag] === consumer {
+                // It is being started just now, and is cancelled behind that.
+                self.detach(consumer)
+                self.add(ChannelConsumer(consumer.method, sink: ReturningSink(), prefetchCount: nil), to: core)
+            }
+            consumer.sink.cancelled()
             self.ended(consumer, nil, in: record.core)
             return
         }
-        _ = try await self.request(.basicCancel(.init(consumerTag: tag)), on: channel)
+        self.leave(consumer)
+        let method = AMQPMethod.basicCancel(.init(consumerTag: tag))
+        self.lastRequestID += 1
+        let id = self.lastRequestID
+        do {
+            _ = try await self.perform(method, id: id, on: core)
+        } catch  where error.code == .cancelled {
+            // Its turn had not come, and whoever asked does not wait for it: it goes out all the same.
+            if core.consumers[tag] === consumer, !core.machine.isPending(id: id) {
+                self.lastRequestID += 1
+                let nobody = ReplyWaiter(cancelled: .cancelled)
+                try? self.submit(method, id: self.lastRequestID, waiter: nobody, on: core)
+            }
+            throw error
+        } catch {
+            // With the channel's generation the consumer is gone as well, and it is not started again.
+            guard record.consumer(tag) !== consumer else { throw error }
+        }
     }
 
     /// The broker cancelled a consumer, most often because its queue was deleted.
@@ -159,7 +195,7 @@ extension AMQPConnection {
             .consumerCancelled, "the broker cancelled the consumer '\(tag)': its queue '\(queue)' is gone",
             origin: .peer)
         // What we asked for ourselves is no mishap.
-        let isOurs = self.channels.values.contains { $0.machine.isDeleting(queue: queue) }
+        let isOurs = consumer.isLeaving || self.channels.values.contains { $0.machine.isDeleting(queue: queue) }
         guard self.configuration.recovery.isEnabled, !isOurs, core.record.consumer(tag) === consumer else {
             core.record.remove(consumer)
             self.ended(consumer, error, in: core)

@@ -110,6 +110,8 @@ extension AMQPConnection {
                 try await self.reopen(record)
                 report.channels += 1
             } catch {
+                // Its user closed it meanwhile.
+                if self.records[record.id] !== record, self.machine.isRestoring { continue }
                 // The broker allows fewer than before.
                 guard error.code == .invalidArgument else { throw error }
                 report.failures.append(.init(entity: "a channel", error: error))
@@ -120,7 +122,11 @@ extension AMQPConnection {
         self.topology.forgetExpired(consumed: consumed, now: .now())
         try await self.restoreTopology(&report)
         for record in records where self.records[record.id] === record {
-            try await self.restoreConsumers(record, &report)
+            do throws(AMQPError) {
+                try await self.restoreConsumers(record, &report)
+            } catch {
+                guard self.records[record.id] !== record, self.machine.isRestoring else { throw error }
+            }
         }
         return report
     }
@@ -131,6 +137,8 @@ extension AMQPConnection {
     private func restored(_ report: AMQPRecoveryReport) -> Bool {
         var report = report
         self.count(&report)
+        // A consumer that was started again may have been cancelled by the broker since.
+        report.failures += self.unhealthiness?.failures ?? []
         guard let waiters = self.machine.restored() else { return false }
         self.backoff.succeeded(now: .now())
         self.recovery = nil
@@ -179,11 +187,16 @@ extension AMQPConnection {
     private func restoreConsumers(
         _ record: ChannelRecord, _ report: inout AMQPRecoveryReport
     ) async throws(AMQPError) {
-        var next = record.consumers.first
+        // One that was refused is not tried with the others: the refusal would close their channel once more.
+        for consumer in record.consumers {
+            guard let refusal = consumer.refusal else { continue }
+            report.failures.append(.init(entity: consumer.description, error: refusal))
+        }
+        var next = record.consumers.first { $0.refusal == nil }
         var tried: Set<ObjectIdentifier> = []
         while let consumer = next, let core = record.core {
             tried.insert(ObjectIdentifier(consumer))
-            let entity = "consumer '\(consumer.tag)' of queue '\(consumer.method.queue)'"
+            let entity = consumer.description
             if self.topology.isMissing(queue: consumer.method.queue) {
                 report.failures.append(
                     .init(entity: entity, error: AMQPError(.consumerCancelled, "its queue could not be declared")))
@@ -193,6 +206,8 @@ extension AMQPConnection {
                 } catch {
                     guard error.isRefusal else { throw error }
                     consumer.refusal = error
+                    // An auto-delete queue went with its last consumer, say: it is declared again before the next try.
+                    if error.reply?.code == 404 { self.topology.missing(queue: consumer.method.queue) }
                     report.failures.append(.init(entity: entity, error: error))
                     // The refusal closed the channel, and those before are to be started once more.
                     guard self.records[record.id] === record else { return }
@@ -214,8 +229,10 @@ extension AMQPConnection {
         guard self.topology.isIncomplete else { return }
         var scratch: ChannelCore?
         do throws(AMQPError) {
-            for exchange in self.topology.exchanges where exchange.isMissing {
+            for exchange in self.topology.exchanges {
                 let name = exchange.declaration.exchange
+                // It may have been deleted while others were declared; the same below.
+                guard self.topology.isMissing(exchange: name) else { continue }
                 switch try await self.attempt(.exchangeDeclare(exchange.declaration), on: &scratch) {
                 case .success:
                     self.topology.isThere(exchange: name)
@@ -223,7 +240,7 @@ extension AMQPConnection {
                 case .failure(let error): report.failures.append(.init(entity: "exchange '\(name)'", error: error))
                 }
             }
-            for queue in self.topology.queues where queue.isMissing {
+            for queue in self.topology.queues where self.topology.isMissing(queue: queue.name) {
                 try await self.restore(queue, on: &scratch, &report)
             }
             for binding in self.topology.bindings where self.topology.isMissing(binding) {
@@ -304,10 +321,9 @@ extension AMQPConnection {
         let record = ChannelRecord(
             id: self.lastChannelID, channel: AMQPChannel(id: self.lastChannelID, connection: self), isScratch: true,
             backoff: Backoff(self.configuration.recovery))
-        let core = try await self.openCore(of: record)
         // What needs it is on the wire in order; nobody publishes there.
-        self.gate.forgetChannel(record.id)
-        return core
+        defer { self.gate.forgetChannel(record.id) }
+        return try await self.openCore(of: record)
     }
 
     // MARK: - One channel
@@ -353,12 +369,9 @@ extension AMQPConnection {
         report.expectedConsumers = 0
         report.consumers = 0
         self.count(&report)
-        let isLocked = report.failures.allSatisfy { $0.error.reply?.code == 405 || $0.error.code == .consumerCancelled }
         self.unhealthiness = report
-        // An exclusive queue is locked for as long as the broker takes the connection before for alive.
-        if !isLocked || !report.failures.contains(where: { $0.error.reply?.code == 405 }) {
-            self.emit(.unhealthy(report))
-        }
+        // A queue, or the right to consume alone, is locked for as long as the broker takes the connection before for alive.
+        if !report.isLockedOut { self.emit(.unhealthy(report)) }
         guard self.repair == nil, self.machine.isOpen else { return }
         self.repair = Task { await self.runRepair() }
     }
@@ -367,11 +380,11 @@ extension AMQPConnection {
         var backoff = Backoff(self.configuration.recovery)
         var generator = SystemRandomNumberGenerator()
         // Two heartbeats and a margin are what the broker may take to notice that the connection before is gone.
-        let patience = NIODeadline.after(self.heartbeatInterval * 2 + .seconds(5))
+        let patience = NIODeadline.after(self.heartbeatInterval * 2 + self.lockMargin)
         var wasTold = false
         while self.machine.isOpen, !Task.isCancelled {
             var delay = backoff.next(using: &generator)
-            if NIODeadline.now() < patience { delay = min(delay, .seconds(1)) }
+            if self.unhealthiness?.isLockedOut == true, NIODeadline.now() < patience { delay = min(delay, .seconds(1)) }
             guard await self.pause(delay), self.machine.isOpen else { return }
             do throws(AMQPError) {
                 var report = AMQPRecoveryReport()
@@ -387,8 +400,7 @@ extension AMQPConnection {
                     return
                 }
                 self.unhealthiness = report
-                let isLocked = report.failures.contains { $0.error.reply?.code == 405 }
-                if !wasTold, !isLocked || NIODeadline.now() >= patience {
+                if !wasTold, !report.isLockedOut || NIODeadline.now() >= patience {
                     wasTold = true
                     self.logger.error(
                         "not all is there", metadata: ["failures": "\(report.failures.map(\.description))"])
@@ -403,42 +415,86 @@ extension AMQPConnection {
 
     private func restoreMissingConsumers(_ report: inout AMQPRecoveryReport) async throws(AMQPError) {
         var scratch: ChannelCore?
-        for record in self.records.values.sorted(by: { $0.id < $1.id }) {
-            for consumer in record.missingConsumers {
-                // Its own recovery sees to it, if the channel is not there.
-                guard record.isReady, let core = record.core else { continue }
-                let entity = "consumer '\(consumer.tag)' of queue '\(consumer.method.queue)'"
-                guard !self.topology.isMissing(queue: consumer.method.queue) else {
-                    report.failures.append(
-                        .init(entity: entity, error: AMQPError(.consumerCancelled, "its queue could not be declared")))
-                    continue
-                }
-                do throws(AMQPError) {
-                    // Looked at first: a refusal would take the channel from the others.
-                    let probe = AMQPMethod.queueDeclare(.init(queue: consumer.method.queue, passive: true))
-                    if case .failure(let error) = try await self.attempt(probe, on: &scratch) { throw error }
-                    guard record.core === core, record.missingConsumers.contains(where: { $0 === consumer }) else {
-                        continue
-                    }
-                    try await self.subscribe(consumer, on: core)
-                } catch {
-                    guard error.isRefusal else { throw error }
-                    if error.reply?.code == 404, !self.topology.knows(queue: consumer.method.queue) {
-                        // Whoever made the queue deleted it: nothing will come any more.
-                        record.remove(consumer)
-                        self.ended(
-                            consumer,
-                            AMQPError(
-                                .consumerCancelled, "the queue of \(entity) is gone", reply: error.reply,
-                                origin: .peer, cause: error), in: core)
-                        continue
-                    }
-                    consumer.refusal = error
-                    report.failures.append(.init(entity: entity, error: error))
+        do throws(AMQPError) {
+            for record in self.records.values.sorted(by: { $0.id < $1.id }) {
+                for consumer in record.missingConsumers {
+                    try await self.restore(consumer, of: record, on: &scratch, &report)
                 }
             }
+        } catch {
+            if let scratch { self.close(scratch, error, waiter: nil) }
+            throw error
         }
         if let scratch { self.close(scratch, ChannelMachine<ReplyWaiter>.closedByUs, waiter: nil) }
+    }
+
+    private func restore(
+        _ consumer: ChannelConsumer, of record: ChannelRecord, on scratch: inout ChannelCore?,
+        _ report: inout AMQPRecoveryReport
+    ) async throws(AMQPError) {
+        // Its own recovery sees to it, if the channel is not there.
+        guard record.isReady, let core = record.core else { return }
+        guard !self.topology.isMissing(queue: consumer.method.queue) else {
+            let error = AMQPError(.consumerCancelled, "its queue could not be declared")
+            report.failures.append(.init(entity: consumer.description, error: error))
+            return
+        }
+        do throws(AMQPError) {
+            // Looked at first: a refusal would take the channel from the others.
+            for method in consumer.probes(keepsQueue: !self.topology.isAutoDelete(queue: consumer.method.queue)) {
+                if case .failure(let error) = try await self.attempt(method, on: &scratch) { throw error }
+            }
+            guard record.core === core, record.missingConsumers.contains(where: { $0 === consumer }) else { return }
+            try await self.subscribe(consumer, on: core)
+        } catch {
+            // Closed, or lost, by somebody else.
+            guard error.isRefusal || record.core === core else { return }
+            guard error.isRefusal else { throw error }
+            if error.reply?.code == 404 {
+                guard self.topology.knows(queue: consumer.method.queue) else {
+                    // Whoever made the queue deleted it: nothing will come any more.
+                    record.remove(consumer)
+                    self.ended(
+                        consumer,
+                        AMQPError(
+                            .consumerCancelled, "the queue of \(consumer.description) is gone", reply: error.reply,
+                            origin: .peer, cause: error), in: core)
+                    return
+                }
+                self.topology.missing(queue: consumer.method.queue)
+            }
+            consumer.refusal = error
+            report.failures.append(.init(entity: consumer.description, error: error))
+        }
+    }
+}
+
+extension ChannelConsumer {
+    fileprivate var description: String { "consumer '\(self.tag)' of queue '\(self.method.queue)'" }
+
+    /// What to ask for on a channel on which nothing can be lost, before the consumer is started on its own.
+    ///
+    /// - Parameter keepsQueue: whether the queue outlives its last consumer.
+    fileprivate func probes(keepsQueue: Bool) -> [AMQPMethod] {
+        let look = AMQPMethod.queueDeclare(.init(queue: self.method.queue, passive: true))
+        // One that was refused itself, as while somebody else consumes alone, is asked for as well.
+        guard let code = self.refusal?.reply?.code, code != 404, code != 405, self.needsAcknowledgement, keepsQueue
+        else { return [look] }
+        let few = AMQPMethod.basicQos(.init(prefetchSize: 0, prefetchCount: 1, global: false))
+        return [look, few, .basicConsume(self.method), .basicCancel(.init(consumerTag: self.tag))]
+    }
+}
+
+extension AMQPRecoveryReport {
+    /// Whether all that is missing is held by somebody else, who may well be ourselves before the loss: an exclusive queue
+    /// (405), what depends on it, or the right to consume alone (403).
+    fileprivate var isLockedOut: Bool {
+        let codes = self.failures.map { $0.error.reply?.code }
+        return codes.contains { $0 == 405 || $0 == 403 }
+            && zip(self.failures, codes).allSatisfy { failure, code in
+                code == 405 || failure.error.code == .consumerCancelled
+                    || code == 403 && failure.error.reply?.text.contains("in exclusive use") == true
+            }
     }
 }
 

@@ -52,6 +52,10 @@ public actor AMQPConnection {
     var recovery: Task<Void, Never>?
     /// Restores what is missing although the connection is there.
     var repair: Task<Void, Never>?
+    /// What is added to two heartbeats, in which the broker notices the end of a connection, before a queue that is still
+    /// locked counts as missing.
+    private(set) var lockMargin = Duration.seconds(5)
+    func setLockMargin(_ margin: Duration) { self.lockMargin = margin }
     /// What does not come back, while the connection is open.
     var unhealthiness: AMQPRecoveryReport?
 
@@ -175,6 +179,7 @@ public actor AMQPConnection {
             consumer.isTouched = false
             guard consumer.sink.batchEnded(), !consumer.isFull, !consumer.isRemoved else { continue }
             consumer.isFull = true
+            guard !consumer.isLeaving else { continue }
             self.fullConsumers += 1
             self.handler?.setPaused(true)
         }
@@ -184,11 +189,22 @@ public actor AMQPConnection {
     func hasRoom(_ consumer: ChannelConsumer) {
         guard consumer.isFull else { return }
         consumer.isFull = false
+        guard !consumer.isLeaving else { return }
         self.fullConsumers -= 1
         guard self.fullConsumers == 0 else { return }
         // While nothing was read, nothing could be heard either.
         self.heartbeat?.received(now: .now())
         self.handler?.setPaused(false)
+    }
+
+    /// The consumer is about to end: that nobody makes room in its buffer must not keep the broker's answer from being
+    /// read. What it has no room for goes back.
+    func leave(_ consumer: ChannelConsumer) {
+        guard !consumer.isLeaving else { return }
+        let wasFull = consumer.isFull
+        self.hasRoom(consumer)
+        consumer.isLeaving = true
+        consumer.isFull = wasFull
     }
 
     private func received(_ frame: consuming AMQPFrame) throws(AMQPWireError) {
@@ -287,6 +303,11 @@ public actor AMQPConnection {
                 channel: core.channel,
                 epoch: core.epoch)
             if consumer.needsAcknowledgement { self.gate.delivered(deliver.deliveryTag, channel: core.id) }
+            if consumer.isLeaving, consumer.isFull {
+                // Refused where it needs no acknowledgement, or behind `connection.close`: there is nothing to give back.
+                try? delivery.nack(requeue: true)
+                return
+            }
             consumer.sink.received(delivery)
             if !consumer.isTouched {
                 consumer.isTouched = true
@@ -295,7 +316,11 @@ public actor AMQPConnection {
         case .basicReturn(let returned):
             let properties = try content.header.decodeProperties()
             let reply = AMQPError.Reply(code: returned.replyCode, text: returned.replyText)
-            self.gate.returned(channel: core.id, messageID: properties.messageID, reply: reply)
+            if let id = properties.messageID {
+                let message = MandatoryMessage(
+                    id: id, exchange: returned.exchange, routingKey: returned.routingKey)
+                self.gate.returned(channel: core.id, message, reply: reply)
+            }
             core.record.returns?(
                 AMQPReturnedMessage(
                     reply: reply, exchange: returned.exchange, routingKey: returned.routingKey, properties: properties,
@@ -314,6 +339,7 @@ public actor AMQPConnection {
     // MARK: - Heartbeats
 
     func scheduleHeartbeat() {
+        if let heartbeatTimer { self.scheduler.cancel(heartbeatTimer) }
         guard let interval = self.heartbeat?.tickInterval else { return }
         self.heartbeatTimer = self.scheduler.schedule(at: .now() + interval) {
             self.assumeIsolated { $0.heartbeatTick() }
@@ -350,6 +376,7 @@ public actor AMQPConnection {
         case .ended(let resolutions): self.finish(Self.closedByUs, resolutions)
         case .send(let resolutions):
             self.stopRecovering()
+            for core in self.channels.values { for consumer in core.consumers.values { self.leave(consumer) } }
             self.gate.close(
                 Self.closedByUs,
                 farewell: .connectionClose(

@@ -11,16 +11,11 @@ public struct AMQPConsumer: Sendable {
 
     /// Ends the subscription. What was delivered and not handed out yet goes back to the queue.
     ///
-    /// Sends `basic.cancel`. Deliveries that were handed out can still be acknowledged.
+    /// Sends `basic.cancel`. Deliveries that were handed out can still be acknowledged. If the calling task is cancelled the
+    /// subscription ends all the same; if the connection is lost meanwhile it is not started again.
     ///
-    /// - Throws: ``AMQPError`` if the channel or connection ends first.
-    public func cancel() async throws(AMQPError) {
-        try await self.channel.cancel(self.consumerTag)
-        for delivery in self.deliveries.buffer.drain() {
-            // Refused when the consumer needs no acknowledgements: then there is nothing to give back.
-            try? delivery.nack(requeue: true)
-        }
-    }
+    /// - Throws: ``AMQPError``: `cancelled`, or why the channel or connection ended first.
+    public func cancel() async throws(AMQPError) { try await self.channel.cancel(self.consumerTag) }
 }
 
 /// The deliveries of a consumer, in order.

@@ -549,9 +549,15 @@ public actor Peer {
     /// The channel in confirm mode, made when it is first needed.
     func confirmingChannel(_ link: PeerLink) async throws(HareDoError) -> AMQPChannel {
         if let confirming, confirming.failure == nil { return confirming }
-        do {
+        do throws(AMQPError) {
             let channel = try await link.publishing.openChannel()
-            try await channel.confirmSelect()
+            do throws(AMQPError) {
+                try await channel.confirmSelect()
+            } catch {
+                // Nobody else would, and it would come back after every loss.
+                await channel.close()
+                throw error
+            }
             // Two may have been made at once; the second is not worth keeping.
             if let confirming, confirming.failure == nil {
                 await channel.close()

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import AMQPWire
+import NIOConcurrencyHelpers
 import NIOCore
 import Testing
 
@@ -98,6 +99,110 @@ import Testing
             try await scripted.peer.send(.basicAck(.init(deliveryTag: 10, multiple: false)))
             let (confirmed, failures) = try await outcome
             #expect(confirmed == 9 && failures.map(\.index) == [1] && failures.first?.error.code == .nacked)
+        }
+    }
+
+    @Test func aSequenceWithoutEndIsLeftWhenItsConnectionEnds() async throws {
+        try await withScriptedBroker { scripted in
+            let channel = try await scripted.confirmingChannel()
+            let published = Task {
+                try await channel.publishConfirmed(
+                    contentsOf: sequence(first: AMQPMessage("x")) { $0 }, routingKey: "q", window: 2)
+            }
+            for _ in 0..<2 { try await scripted.peer.expectPublish() }
+            await scripted.peer.close()
+            let (confirmed, failures) = try await published.value
+            #expect(confirmed == 0)
+            #expect(failures.prefix(2).map(\.error.code) == [.outcomeUnknown, .outcomeUnknown])
+            // One more told it that there is no point in going on.
+            #expect(failures.count == 3 && failures.last?.error.code == .connectionClosed)
+        }
+    }
+
+    private struct Broken: Error {}
+
+    @Test func aSequenceThatThrowsWaitsForWhatItGave() async throws {
+        try await withScriptedBroker { scripted in
+            let channel = try await scripted.confirmingChannel()
+            let (messages, feed) = AsyncThrowingStream<AMQPMessage, any Error>.makeStream()
+            feed.yield(AMQPMessage("1"))
+            feed.yield(AMQPMessage("2"))
+            feed.finish(throwing: Broken())
+            let hasEnded = NIOLockedValueBox(false)
+            let published = Task {
+                defer { hasEnded.withLockedValue { $0 = true } }
+                return try await channel.publishConfirmed(contentsOf: messages, routingKey: "q")
+            }
+            for _ in 0..<2 { try await scripted.peer.expectPublish() }
+            try await scripted.peer.expectNothingElse()
+            #expect(hasEnded.withLockedValue { !$0 })
+            try await scripted.peer.send(.basicAck(.init(deliveryTag: 2, multiple: true)))
+            await #expect(throws: Broken.self) { try await published.value }
+        }
+    }
+
+    @Test func aSequenceWhoseTaskIsCancelledTakesNoMore() async throws {
+        try await withScriptedBroker { scripted in
+            let channel = try await scripted.confirmingChannel()
+            // Also with a window that makes no sense.
+            let published = Task {
+                try await channel.publishConfirmed(
+                    contentsOf: sequence(first: AMQPMessage("x")) { $0 }, routingKey: "q", window: 0)
+            }
+            try await scripted.peer.expectPublish()
+            published.cancel()
+            let (confirmed, failures) = try await published.value
+            #expect(confirmed == 0 && failures.allSatisfy { $0.error.code == .cancelled })
+        }
+    }
+
+    @Test func whatMayHaveArrivedIsNotCalledUnsent() async throws {
+        try await withPlayingBroker { broker, connection, session in
+            let channel = try await connection.openChannel()
+            try await channel.confirmSelect()
+            broker.confirm { _ in .silence }
+            async let outcome = failure { () async throws(AMQPError) in
+                try await channel.publishConfirmed(
+                    AMQPMessage("once"), routingKey: "q", onUnknownOutcome: .publishAgain)
+            }
+            _ = try await broker.nextMessage()
+            await broker.stopListening()
+            await session.cut()
+            // It waits to be published again, and then nothing will be.
+            try await eventually { connection.gate.suspendedCount == 1 }
+            await connection.close()
+            #expect(await outcome?.code == .outcomeUnknown)
+        }
+    }
+
+    @Test func aConfirmModeThatWasNotAgreedOnIsNoneAfterALoss() async throws {
+        try await withPlayingBroker { broker, connection, session in
+            let channel = try await connection.openChannel()
+            let asked = Mailbox<Void>()
+            broker.play { heard in
+                guard heard.session == 0, case .confirmSelect? = heard.method else { return .usual }
+                asked.put(())
+                return .silence
+            }
+            let selected = Task { await failure { () async throws(AMQPError) in try await channel.confirmSelect() } }
+            try await asked.next()
+            let events = EventLog(connection)
+            await session.cut()
+            #expect(await selected.value?.code == .connectionLost)
+            try await events.recovered()
+            #expect(
+                await failure { () async throws(AMQPError) in
+                    try await channel.publishConfirmed(AMQPMessage("early"), routingKey: "q")
+                }?.code == .invalidArgument)
+            // The broker counts from 1 behind confirm.select, and this one comes before it.
+            try await channel.publish(AMQPMessage("uncounted"), routingKey: "q")
+            try await channel.confirmSelect()
+            let current = try await broker.nextSession()
+            broker.confirm { _ in .silence }
+            async let confirmed: Void = channel.publishConfirmed(AMQPMessage("counted"), routingKey: "q")
+            while try await broker.nextMessage().text != "counted" {}
+            try await current.send(.basicAck(.init(deliveryTag: 1)))
+            try await confirmed
         }
     }
 

@@ -334,6 +334,78 @@ private final class TestSink: DeliverySink {
         }
     }
 
+    @Test func aFullConsumerCanBeCancelled() async throws {
+        try await withScriptedBroker { scripted in
+            let channel = try await scripted.channel()
+            let sink = TestSink()
+            try await self.consume(sink, "c", scripted, channel)
+            sink.setFull(true)
+            try await scripted.peer.write { output in try output.deliver("1", to: "c", tag: 1) }
+            try await eventually { await scripted.connection.isReadingPaused }
+            async let cancelled: Void = channel.cancel("c")
+            try await scripted.peer.expect(.basicCancel)
+            // What was on its way has no place to go.
+            try await scripted.peer.write { output in
+                try output.deliver("2", to: "c", tag: 2)
+                try output.append(.basicCancelOk(.init(consumerTag: "c")), channel: 1)
+            }
+            #expect(try await scripted.peer.expect(.basicNack) == .basicNack(.init(deliveryTag: 2, requeue: true)))
+            try await cancelled
+            #expect(await scripted.connection.consumerCount == 0)
+        }
+    }
+
+    @Test func aConnectionWithAFullConsumerCanBeClosed() async throws {
+        try await withScriptedBroker { scripted in
+            let channel = try await scripted.channel()
+            let sink = TestSink()
+            try await self.consume(sink, "c", scripted, channel)
+            sink.setFull(true)
+            try await scripted.peer.write { output in try output.deliver("1", to: "c", tag: 1) }
+            try await eventually { await scripted.connection.isReadingPaused }
+            let (canary, start) = (Canary(), ContinuousClock.now)
+            async let closed: Void = scripted.connection.close(within: .seconds(8))
+            try await scripted.peer.expect(.connectionClose, on: 0)
+            try await scripted.peer.write { output in
+                try output.deliver("2", to: "c", tag: 2)
+                try output.append(.connectionCloseOk(.init()), channel: 0)
+            }
+            await closed
+            await expectTime("closing", ContinuousClock.now - start, from: .zero, to: .seconds(1), canary)
+            #expect(sink.count == 1)
+        }
+    }
+
+    @Test(arguments: [false, true]) func aCancelledTaskEndsItsSubscriptionAllTheSame(whileQueued: Bool) async throws {
+        try await withScriptedBroker { scripted in
+            let channel = try await scripted.channel()
+            let consumer = try await scripted.consumer(on: channel)
+            try await scripted.peer.write { output in
+                for tag in 1...3 as ClosedRange<UInt64> { try output.deliver("\(tag)", tag: tag) }
+            }
+            try await eventually { consumer.deliveries.buffer.count == 3 }
+            let declared = Task { if whileQueued { _ = try await channel.declareQueue("q") } }
+            if whileQueued { try await scripted.peer.expect(.queueDeclare) }
+            let cancelled = Task {
+                await failure { () async throws(AMQPError) in try await consumer.cancel() }
+            }
+            if whileQueued { try await scripted.peer.expectNothingElse() } else { cancelled.cancel() }
+            cancelled.cancel()
+            #expect(await cancelled.value?.code == .cancelled)
+            if whileQueued {
+                try await scripted.peer.send(.queueDeclareOk(.init(queue: "q", messageCount: 0, consumerCount: 0)))
+            }
+            try await scripted.peer.expect(.basicCancel)
+            try await scripted.peer.send(.basicCancelOk(.init(consumerTag: consumer.consumerTag)))
+            for tag in 1...3 as ClosedRange<UInt64> {
+                #expect(
+                    try await scripted.peer.expect(.basicNack) == .basicNack(.init(deliveryTag: tag, requeue: true)))
+            }
+            try await declared.value
+            #expect(try await consumer.deliveries.next() == nil)
+        }
+    }
+
     @Test func roomInAnOldConsumerDoesNotResumeForANewOneOfTheSameName() async throws {
         try await withScriptedBroker { scripted in
             let channel = try await scripted.channel()

@@ -11,7 +11,7 @@ import NIOPosix
     import Darwin
 #endif
 
-/// Runs many seeded cases on all cores, each with a deadline, and watches memory.
+/// Runs many seeded cases, each with a deadline, and watches memory.
 ///
 /// Variables: `HAREDO_HOSTILE_CASES` is how many (100000), `HAREDO_HOSTILE_SEED` what they are made from (1), and
 /// `HAREDO_HOSTILE_CASE` the number of the only one to run, which repeats it alone.
@@ -20,6 +20,8 @@ package struct HostileRun: Sendable {
     package var count = 100_000
     package var seed: UInt64 = 1
     package var only: UInt64?
+    /// Threads that share the cases.
+    package var workers = System.coreCount
 
     /// How long one case may take: thousands of times what it does take.
     private static let deadline = TimeAmount.seconds(30)
@@ -49,7 +51,7 @@ package struct HostileRun: Sendable {
 
     package func run(_ attack: Attack) async throws -> Report {
         let name = attack.rawValue
-        let workers = self.only == nil ? System.coreCount : 1
+        let workers = self.only == nil ? self.workers : 1
         let state = NIOLockedValueBox(State())
         BlackBox.begin(name, seed: self.seed, workers: workers)
         let watch = MultiThreadedEventLoopGroup.singleton.next()

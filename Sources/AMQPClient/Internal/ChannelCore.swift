@@ -50,8 +50,10 @@ final class ChannelConsumer {
     var isRemoved = false
     /// Whether it got something in the batch that is being read.
     var isTouched = false
-    /// Whether its sink is full, so that the socket is not read.
+    /// Whether its sink is full, so that the socket is not read unless it is leaving.
     var isFull = false
+    /// We asked the broker to end it, or are closing the connection.
+    var isLeaving = false
     /// Why the broker would not start it again, which closed its channel: not to be tried with the others.
     var refusal: AMQPError?
 

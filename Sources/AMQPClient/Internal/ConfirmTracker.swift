@@ -1,6 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import DequeModule
 
+/// What a mandatory message is recognised by when it comes back: `basic.return` carries no delivery tag.
+struct MandatoryMessage: Hashable, Sendable {
+    /// Its `message-id`.
+    var id: String
+    var exchange: String
+    var routingKey: String
+}
+
 /// Matches `basic.ack`, `basic.nack` and `basic.return` to the messages published on one channel in confirm mode.
 ///
 /// Knows no sockets, tasks or clocks; generic over whoever waits. Tags start at 1 and grow by one per publish, in the
@@ -11,7 +19,7 @@ struct ConfirmTracker<Waiter: Sendable>: Sendable {
         case done
         /// Nobody waits for it.
         case silent
-        case waiting(Waiter, messageID: String?)
+        case waiting(Waiter)
     }
     enum Outcome {
         case acked
@@ -21,10 +29,11 @@ struct ConfirmTracker<Waiter: Sendable>: Sendable {
 
     private var firstTag: UInt64 = 1
     private var slots: Deque<Slot> = []
-    /// Mandatory messages that somebody waits for, by message id: a return carries no tag.
-    private var tagsByMessageID: [String: UInt64] = [:]
-    /// Further messages with the id of one above: rare, so that the common one costs no array.
-    private var laterTags: [String: [UInt64]] = [:]
+    /// Mandatory messages: a return carries no tag, and is recognised by what it repeats of the message.
+    private var mandatory: [UInt64: MandatoryMessage] = [:]
+    private var firstTags: [MandatoryMessage: UInt64] = [:]
+    /// Further messages that look like one above: rare, so that the common one costs no array.
+    private var laterTags: [MandatoryMessage: [UInt64]] = [:]
     private var returned: [UInt64: AMQPError.Reply] = [:]
 
     /// The tag of the next message.
@@ -33,41 +42,40 @@ struct ConfirmTracker<Waiter: Sendable>: Sendable {
 
     /// Counts a message in. To be called in the same critical section as its bytes are appended.
     ///
-    /// - Parameter messageID: given for mandatory messages, whose return has to be recognised.
+    /// - Parameter mandatory: given for mandatory messages, whose return has to be recognised.
     @discardableResult
-    mutating func published(_ waiter: Waiter?, messageID: String? = nil) -> UInt64 {
+    mutating func published(_ waiter: Waiter?, mandatory: MandatoryMessage? = nil) -> UInt64 {
         let tag = self.nextTag
-        if let waiter {
-            self.slots.append(.waiting(waiter, messageID: messageID))
-            if let messageID {
-                if self.tagsByMessageID[messageID] == nil {
-                    self.tagsByMessageID[messageID] = tag
-                } else {
-                    self.laterTags[messageID, default: []].append(tag)
-                }
+        self.slots.append(waiter.map(Slot.waiting) ?? .silent)
+        // Also where nobody waits: its return must not be taken for that of another message.
+        if let mandatory {
+            self.mandatory[tag] = mandatory
+            if self.firstTags[mandatory] == nil {
+                self.firstTags[mandatory] = tag
+            } else {
+                self.laterTags[mandatory, default: []].append(tag)
             }
-        } else {
-            self.slots.append(.silent)
         }
         return tag
     }
 
     /// A message came back. Its ack still follows (RabbitMQ sends the return first).
-    mutating func returned(messageID: String?, reply: AMQPError.Reply) {
-        guard let messageID, let tag = self.tagsByMessageID[messageID] else { return }
+    mutating func returned(_ message: MandatoryMessage, reply: AMQPError.Reply) {
+        // Of messages that look the same the broker returns the first one first.
+        guard let tag = self.firstTags[message] else { return }
         self.returned[tag] = reply
-        // With the same id used twice, the broker returns the messages in the order of their publishing.
-        self.forget(tag, messageID)
+        self.forget(tag)
     }
 
-    /// The message with this tag is not looked for by its id any more.
-    private mutating func forget(_ tag: UInt64, _ messageID: String) {
-        if self.tagsByMessageID[messageID] == tag {
-            self.tagsByMessageID[messageID] = self.laterTags[messageID]?.removeFirst()
+    /// The message with this tag cannot be returned any more.
+    private mutating func forget(_ tag: UInt64) {
+        guard let message = self.mandatory.removeValue(forKey: tag) else { return }
+        if self.firstTags[message] == tag {
+            self.firstTags[message] = self.laterTags[message]?.removeFirst()
         } else {
-            self.laterTags[messageID]?.removeAll { $0 == tag }
+            self.laterTags[message]?.removeAll { $0 == tag }
         }
-        if self.laterTags[messageID]?.isEmpty == true { self.laterTags[messageID] = nil }
+        if self.laterTags[message]?.isEmpty == true { self.laterTags[message] = nil }
     }
 
     /// An ack or nack arrived.
@@ -88,7 +96,7 @@ struct ConfirmTracker<Waiter: Sendable>: Sendable {
     /// Takes out everybody who waits: the channel or connection ended.
     mutating func failAll() -> [Waiter] {
         let waiters = self.slots.compactMap { slot -> Waiter? in
-            guard case .waiting(let waiter, _) = slot else { return nil }
+            guard case .waiting(let waiter) = slot else { return nil }
             return waiter
         }
         self = ConfirmTracker()
@@ -97,9 +105,9 @@ struct ConfirmTracker<Waiter: Sendable>: Sendable {
 
     private mutating func resolve(at index: Int, acked: Bool, into resolved: inout [(Waiter, Outcome)]) {
         let tag = self.firstTag + UInt64(index)
-        if case .waiting(let waiter, let messageID) = self.slots[index] {
-            if let messageID { self.forget(tag, messageID) }
-            let reply = self.returned.removeValue(forKey: tag)
+        if !self.mandatory.isEmpty { self.forget(tag) }
+        let reply = self.returned.isEmpty ? nil : self.returned.removeValue(forKey: tag)
+        if case .waiting(let waiter) = self.slots[index] {
             resolved.append((waiter, acked ? reply.map(Outcome.returned) ?? .acked : .nacked))
         }
         guard index == 0 else {

@@ -67,6 +67,8 @@ package final class DeadlineScheduler: Sendable {
         _ = old
     }
 
+    /// Deadlines that are still to come.
+    var count: Int { self.state.withLockedValue { $0.queue.count } }
     var isTicking: Bool { self.state.withLockedValue { $0.tick != nil } }
     var ticksArmed: UInt64 { self.state.withLockedValue { $0.ticksArmed } }
 

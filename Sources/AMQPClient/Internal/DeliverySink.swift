@@ -18,8 +18,16 @@ package protocol DeliverySink: AnyObject, Sendable {
     ///   not, because it needed no acknowledgement, it exists nowhere else.
     func interrupted(requeued: Bool)
 
+    /// The subscription was cancelled by us, and no delivery comes any more: what was not handed out goes back.
+    /// ``ended(_:)`` follows.
+    func cancelled()
+
     /// No more deliveries. Without an error, because we cancelled.
     func ended(_ error: AMQPError?)
+}
+
+extension DeliverySink {
+    package func cancelled() {}
 }
 
 /// A sink that feeds a `for await`.
@@ -33,6 +41,10 @@ final class BufferSink: DeliverySink {
     func whenRoom(_ action: @escaping @Sendable () -> Void) { self.buffer.whenRoom(action) }
     func interrupted(requeued: Bool) {
         if requeued { _ = self.buffer.drain() }
+    }
+    func cancelled() {
+        // Refused when the consumer needs no acknowledgements: then there is nothing to give back.
+        for delivery in self.buffer.drain() { try? delivery.nack(requeue: true) }
     }
     func ended(_ error: AMQPError?) { self.buffer.finish(error) }
 }

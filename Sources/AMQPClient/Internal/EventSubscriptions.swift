@@ -10,8 +10,9 @@ final class EventSubscriptions: Sendable {
     }
     private struct State: Sendable {
         var subscriptions: [Subscription] = []
-        /// What a new subscription begins with: whether the connection is open, blocked, or over.
-        var present: [AMQPConnectionEvent] = []
+        /// What a new subscription begins with: whether the connection is open, healthy, or over, and whether it is blocked.
+        var present: AMQPConnectionEvent?
+        var blocked: AMQPConnectionEvent?
         var isOver = false
     }
     private static let limit = 256
@@ -20,7 +21,7 @@ final class EventSubscriptions: Sendable {
     func subscribe() -> AMQPConnectionEvents {
         let buffer = DeliveryBuffer<AMQPConnectionEvent>(highWaterMark: .max) { _ in 0 }
         self.state.withLockedValue { state in
-            for event in state.present { buffer.append(event) }
+            for event in [state.present, state.blocked] { if let event { buffer.append(event) } }
             if state.isOver {
                 buffer.finish(nil)
             } else {
@@ -34,10 +35,11 @@ final class EventSubscriptions: Sendable {
     func send(_ event: AMQPConnectionEvent) {
         self.state.withLockedValue { state in
             switch event {
-            case .connected, .recovered: state.present = [.connected]
-            case .lost, .recovering, .closed, .unhealthy: state.present = [event]
-            case .blocked: state.present.append(event)
-            case .unblocked: state.present = [.connected]
+            case .connected, .recovered: state.present = .connected
+            case .unhealthy: state.present = event
+            case .lost, .recovering, .closed: (state.present, state.blocked) = (event, nil)
+            case .blocked: state.blocked = event
+            case .unblocked: state.blocked = nil
             case .channelLost: break
             }
             if case .closed = event { state.isOver = true }

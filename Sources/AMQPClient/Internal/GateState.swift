@@ -29,6 +29,8 @@ final class GateChannel: @unchecked Sendable {
     @exclusivity(unchecked) var deliveries = DeliveryTracker()
     /// Publishers that wait for room, by ascending id.
     @exclusivity(unchecked) var suspended: Deque<Suspended> = []
+    /// Whether it is in ``GateState/line``.
+    @exclusivity(unchecked) var isInLine = false
 
     init(id: UInt64, number: UInt16, epoch: UInt64) {
         self.id = id
@@ -96,7 +98,9 @@ struct GateState: Sendable {
     /// Most often it is the channel of the time before.
     private var lastChannel: GateChannel?
     var lastEpoch: UInt64 = 0
-    var suspendedCount = 0
+    /// Channels on which publishers wait for room, in the order in which they are served; some of them may have given up.
+    private var line: Deque<GateChannel> = []
+    private(set) var suspendedCount = 0
     var lastSuspended: UInt64 = 0
 
     init(highWaterMark: Int, maximumUnconfirmed: Int) {
@@ -119,9 +123,50 @@ struct GateState: Sendable {
     }
 
     mutating func removeChannel(_ id: UInt64) {
-        self.channels[id] = nil
+        if let channel = self.channels.removeValue(forKey: id) { _ = self.removeSuspended(channel) }
         self.lastChannel = nil
     }
+
+    // MARK: - Those who wait for room
+
+    mutating func suspend(_ suspended: GateChannel.Suspended, _ channel: GateChannel) {
+        channel.suspended.append(suspended)
+        self.suspendedCount += 1
+        guard !channel.isInLine else { return }
+        channel.isInLine = true
+        self.line.append(channel)
+    }
+
+    /// - Returns: whether it still waited.
+    mutating func abandon(_ id: UInt64, channel: UInt64) -> Bool {
+        guard self.channel(channel)?.removeSuspended(id: id) != nil else { return false }
+        self.suspendedCount -= 1
+        return true
+    }
+
+    /// - Returns: those that waited for room on a channel.
+    mutating func removeSuspended(_ channel: GateChannel) -> Deque<GateChannel.Suspended> {
+        if channel.isInLine {
+            channel.isInLine = false
+            self.line.removeAll { $0 === channel }
+        }
+        let suspended = channel.removeSuspended()
+        self.suspendedCount -= suspended.count
+        return suspended
+    }
+
+    /// - Returns: those that waited for room on any channel.
+    mutating func removeAllSuspended() -> [GateChannel.Suspended] {
+        let line = self.line
+        self.line.removeAll()
+        self.suspendedCount = 0
+        return line.flatMap { channel in
+            channel.isInLine = false
+            return channel.removeSuspended()
+        }
+    }
+
+    // MARK: -
 
     /// - Throws: why nothing can be published on the channel.
     mutating func openChannel(_ id: UInt64) throws(AMQPError) -> GateChannel {
@@ -144,14 +189,25 @@ struct GateState: Sendable {
     }
 
     mutating func append(_ publish: PublishGate.Publish, _ channel: GateChannel) throws(AMQPError) {
+        // Nobody would ever tell it: the channel may have come back without the mode, if that had not been agreed on.
+        guard publish.confirm == nil || channel.confirms != nil else { throw Self.notConfirming }
         do {
             try self.output.append(
                 publish.method, properties: publish.properties, body: publish.body, channel: channel.number)
         } catch {
             throw AMQPError(encoding: error)
         }
-        channel.confirms?.published(
-            publish.confirm, messageID: publish.method.mandatory ? publish.properties.messageID : nil)
+        channel.confirms?.published(publish.confirm, mandatory: Self.mandatory(publish))
+    }
+
+    static var notConfirming: AMQPError {
+        AMQPError(.invalidArgument, "the channel is not in confirm mode: call confirmSelect() first")
+    }
+
+    /// What a return of the message would be recognised by.
+    private static func mandatory(_ publish: PublishGate.Publish) -> MandatoryMessage? {
+        guard publish.method.mandatory, let id = publish.properties.messageID else { return nil }
+        return MandatoryMessage(id: id, exchange: publish.method.exchange, routingKey: publish.method.routingKey)
     }
 
     mutating func needsWake() -> Bool {
@@ -164,20 +220,27 @@ struct GateState: Sendable {
     /// after the other.
     mutating func drain() -> Outcome {
         var outcome = Outcome()
-        var goesOn = self.suspendedCount > 0
-        while goesOn {
-            goesOn = false
-            for channel in self.channels.values where !channel.suspended.isEmpty {
-                guard self.hasRoom else { break }
-                guard self.hasRoom(channel), let first = channel.suspended.popFirst() else { continue }
-                self.suspendedCount -= 1
-                goesOn = true
-                do throws(AMQPError) {
-                    try self.append(first.publish, channel)
-                    outcome.resolved.append((first.waiter, .success(())))
-                } catch {
-                    outcome.resolved.append((first.waiter, .failure(error)))
-                }
+        // How many in a row could not be served: with all of them it is over.
+        var passed = 0
+        while passed < self.line.count, self.hasRoom, let channel = self.line.popFirst() {
+            guard !channel.suspended.isEmpty else {
+                channel.isInLine = false
+                continue
+            }
+            guard self.hasRoom(channel), let first = channel.suspended.popFirst() else {
+                self.line.append(channel)
+                passed += 1
+                continue
+            }
+            self.suspendedCount -= 1
+            passed = 0
+            // To the end of the line, from where it also leaves when nobody waits on it any more.
+            self.line.append(channel)
+            do throws(AMQPError) {
+                try self.append(first.publish, channel)
+                outcome.resolved.append((first.waiter, .success(())))
+            } catch {
+                outcome.resolved.append((first.waiter, .failure(error)))
             }
         }
         if !self.output.isEmpty { outcome.wake = self.needsWake() }

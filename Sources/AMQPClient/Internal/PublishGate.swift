@@ -69,8 +69,7 @@ final class PublishGate: Sendable {
             // The end of the channel may have come since, and nobody would come to tell this one.
             do throws(AMQPError) {
                 let channel = try state.openChannel(publish.channel)
-                channel.suspended.append(.init(id: state.lastSuspended, publish: publish, waiter: waiter))
-                state.suspendedCount += 1
+                state.suspend(.init(id: state.lastSuspended, publish: publish, waiter: waiter), channel)
             } catch {
                 return (state.lastSuspended, GateState.Outcome(resolved: [(waiter, .failure(error))]))
             }
@@ -86,11 +85,7 @@ final class PublishGate: Sendable {
     /// - Returns: whether it still waited.
     @discardableResult
     func abandon(_ id: UInt64, channel: UInt64) -> Bool {
-        self.state.withLockedValue { state in
-            guard state.channel(channel)?.removeSuspended(id: id) != nil else { return false }
-            state.suspendedCount -= 1
-            return true
-        }
+        self.state.withLockedValue { $0.abandon(id, channel: channel) }
     }
 
     // MARK: - Methods and acknowledgements: these bypass the high-water mark
@@ -249,7 +244,7 @@ final class PublishGate: Sendable {
     func close(_ error: AMQPError, farewell: AMQPMethod) {
         let (failing, wake) = self.state.withLockedValue { state -> ([GateChannel.Suspended], Bool) in
             if state.failure == nil { state.failure = error }
-            let failing = Self.removeSuspended(&state)
+            let failing = state.removeAllSuspended()
             guard state.transport != nil, !state.isClosing,
                 (try? state.output.append(farewell, channel: 0)) != nil
             else { return (failing, false) }
@@ -258,12 +253,6 @@ final class PublishGate: Sendable {
         }
         for suspended in failing { suspended.waiter.resolve(.failure(error)) }
         if wake { self.wake() }
-    }
-
-    private static func removeSuspended(_ state: inout GateState) -> [GateChannel.Suspended] {
-        guard state.suspendedCount > 0 else { return [] }
-        state.suspendedCount = 0
-        return state.channels.values.flatMap { $0.removeSuspended() }
     }
 
     /// There is no transport any more, and what was not sent is forgotten: old bytes must not enter the handshake of the
@@ -302,7 +291,7 @@ final class PublishGate: Sendable {
                 unconfirmed += channel.interrupt()
                 channel.failure = error
             }
-            return (Self.removeSuspended(&state), unconfirmed)
+            return (state.removeAllSuspended(), unconfirmed)
         }
         for entry in suspended { entry.waiter.resolve(.failure(error)) }
         Self.fail(unconfirmed, because: error)
@@ -337,13 +326,15 @@ final class PublishGate: Sendable {
 
     /// A new generation of a channel, which is closed to publishers until ``resumeChannel(_:)``.
     ///
+    /// - Parameter isConfirming: whether it will be in confirm mode. One that was only asked to be is not.
     /// - Returns: the epoch of its deliveries.
-    func reopenChannel(_ id: UInt64, number: UInt16) -> UInt64 {
+    func reopenChannel(_ id: UInt64, number: UInt16, isConfirming: Bool) -> UInt64 {
         self.state.withLockedValue { state in
             state.lastEpoch += 1
             guard let channel = state.channel(id) else { return state.lastEpoch }
             channel.number = number
             channel.epoch = state.lastEpoch
+            if !isConfirming { channel.confirms = nil }
             return state.lastEpoch
         }
     }
@@ -385,8 +376,7 @@ final class PublishGate: Sendable {
             guard let channel = state.channel(id), channel.failure == nil else { return ([], [], false) }
             channel.failure = error
             let unconfirmed = channel.interrupt()
-            let suspended = channel.removeSuspended()
-            state.suspendedCount -= suspended.count
+            let suspended = state.removeSuspended(channel)
             return (suspended, unconfirmed, Self.append(farewell, channel, &state))
         }
         for entry in suspended { entry.waiter.resolve(.failure(error)) }
@@ -432,8 +422,8 @@ final class PublishGate: Sendable {
         }
     }
 
-    func returned(channel id: UInt64, messageID: String?, reply: AMQPError.Reply) {
-        self.state.withLockedValue { $0.channel(id)?.confirms?.returned(messageID: messageID, reply: reply) }
+    func returned(channel id: UInt64, _ message: MandatoryMessage, reply: AMQPError.Reply) {
+        self.state.withLockedValue { $0.channel(id)?.confirms?.returned(message, reply: reply) }
     }
 
     private static func fail(_ unconfirmed: [PublishWaiter], because error: AMQPError) {

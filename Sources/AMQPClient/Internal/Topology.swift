@@ -120,6 +120,11 @@ struct Topology {
     /// - Returns: whether we declared this queue, so that we can do it again.
     func knows(queue name: String) -> Bool { self.queuesByName[name] != nil }
 
+    /// - Returns: whether a queue that we declared goes with its last consumer.
+    func isAutoDelete(queue name: String) -> Bool { self.queuesByName[name]?.declaration.autoDelete ?? false }
+
+    func isMissing(exchange name: String) -> Bool { self.exchangesByName[name]?.isMissing ?? false }
+
     /// - Returns: whether what was asked for by name is not there just now.
     func isMissing(queue name: String) -> Bool { self.queuesByName[name]?.isMissing ?? false }
 

@@ -27,7 +27,7 @@ private struct Ledger {
             waiter = made
         }
         self.published += 1
-        #expect(self.tracker.published(waiter, messageID: messageID) == self.published)
+        #expect(self.tracker.published(waiter, mandatory: messageID.map { MandatoryMessage($0) }) == self.published)
     }
 
     mutating func confirm(_ tag: UInt64, multiple: Bool = false, acked: Bool = true) {
@@ -36,8 +36,9 @@ private struct Ledger {
         }
     }
 
-    mutating func comeBack(_ messageID: String?) {
-        self.tracker.returned(messageID: messageID, reply: .init(code: 312, text: "NO_ROUTE"))
+    mutating func comeBack(_ messageID: String, routingKey: String = "q") {
+        self.tracker.returned(
+            MandatoryMessage(messageID, routingKey: routingKey), reply: .init(code: 312, text: "NO_ROUTE"))
     }
 
     mutating func fail() {
@@ -60,6 +61,10 @@ private struct Ledger {
         #expect(self.told.count == self.accepted.count, comment, sourceLocation: sourceLocation)
         #expect(self.tracker.outstanding == 0, comment, sourceLocation: sourceLocation)
     }
+}
+
+extension MandatoryMessage {
+    init(_ id: String, routingKey: String = "q") { self.init(id: id, exchange: "", routingKey: routingKey) }
 }
 
 /// States that a tracker can be in.
@@ -123,7 +128,7 @@ private enum TrackerEvent: String, CaseIterable {
     case ackFirst, ackSecond, ackThird, ackZero, ackBeyond, ackLargest
     case nackFirst, nackSecond, nackThird
     case ackUpToSecond, ackAll, ackAllBeyond, nackUpToFirst, nackUpToSecond, nackAll
-    case returnKnown, returnUnknown, returnWithoutID, failAll
+    case returnKnown, returnUnknown, returnFromElsewhere, failAll
 
     func happen(to ledger: inout Ledger) {
         switch self {
@@ -148,7 +153,7 @@ private enum TrackerEvent: String, CaseIterable {
         case .nackAll: ledger.confirm(0, multiple: true, acked: false)
         case .returnKnown: ledger.comeBack("m")
         case .returnUnknown: ledger.comeBack("other")
-        case .returnWithoutID: ledger.comeBack(nil)
+        case .returnFromElsewhere: ledger.comeBack("m", routingKey: "elsewhere")
         case .failAll: ledger.fail()
         }
     }

@@ -94,34 +94,51 @@ extension ConfirmTracker<Int> {
 
     @Test func aReturnedMessageIsReportedWithItsAck() {
         var tracker = ConfirmTracker<Int>()
-        tracker.published(1, messageID: "a")
-        tracker.published(2, messageID: "b")
-        tracker.returned(messageID: "b", reply: self.noRoute)
+        tracker.published(1, mandatory: .init("a"))
+        tracker.published(2, mandatory: .init("b"))
+        tracker.returned(.init("b"), reply: self.noRoute)
         #expect(tracker.told(2, multiple: true) == [.acked(1), .returned(2, 312)])
     }
 
     @Test func aReturnedMessageThatIsNackedCountsAsNacked() {
         var tracker = ConfirmTracker<Int>()
-        tracker.published(1, messageID: "a")
-        tracker.returned(messageID: "a", reply: self.noRoute)
+        tracker.published(1, mandatory: .init("a"))
+        tracker.returned(.init("a"), reply: self.noRoute)
         #expect(tracker.told(1, acked: false) == [.nacked(1)])
     }
 
-    @Test(arguments: [nil, "unknown"]) func aReturnNobodyWaitsForIsIgnored(messageID: String?) {
+    @Test(arguments: ["silent", "unknown"]) func aReturnNobodyWaitsForIsIgnored(messageID: String) {
         var tracker = ConfirmTracker<Int>()
-        tracker.published(1, messageID: "a")
-        tracker.published(nil, messageID: "unknown")
-        tracker.returned(messageID: messageID, reply: self.noRoute)
+        tracker.published(1, mandatory: .init("a"))
+        tracker.published(nil, mandatory: .init("silent"))
+        tracker.returned(.init(messageID), reply: self.noRoute)
         #expect(tracker.told(0, multiple: true) == [.acked(1)])
+    }
+
+    @Test func ofMessagesWithTheSameIDTheOneThatCameBackIsReported() {
+        var tracker = ConfirmTracker<Int>()
+        tracker.published(1, mandatory: .init("same", routingKey: "somewhere"))
+        tracker.published(2, mandatory: .init("same", routingKey: "nowhere"))
+        tracker.returned(.init("same", routingKey: "nowhere"), reply: self.noRoute)
+        #expect(tracker.told(2) == [.returned(2, 312)])
+        #expect(tracker.told(1) == [.acked(1)])
+    }
+
+    @Test func theReturnOfAMessageNobodyWaitsForIsNotAnothers() {
+        var tracker = ConfirmTracker<Int>()
+        tracker.published(nil, mandatory: .init("same"))
+        tracker.published(2, mandatory: .init("same"))
+        tracker.returned(.init("same"), reply: self.noRoute)
+        #expect(tracker.told(0, multiple: true) == [.acked(2)])
     }
 
     @Test func messagesWithTheSameIDAreReturnedOneByOne() {
         var tracker = ConfirmTracker<Int>()
-        tracker.published(1, messageID: "same")
-        tracker.published(2, messageID: "same")
-        tracker.returned(messageID: "same", reply: self.noRoute)
+        tracker.published(1, mandatory: .init("same"))
+        tracker.published(2, mandatory: .init("same"))
+        tracker.returned(.init("same"), reply: self.noRoute)
         #expect(tracker.told(1) == [.returned(1, 312)])
-        tracker.returned(messageID: "same", reply: self.noRoute)
+        tracker.returned(.init("same"), reply: self.noRoute)
         #expect(tracker.told(2) == [.returned(2, 312)])
     }
 
@@ -144,11 +161,11 @@ extension ConfirmTracker<Int> {
             case 0..<5:
                 let isSilent = Bool.random(using: &random)
                 let messageID = Bool.random(using: &random) ? "m\(step % 7)" : nil
-                #expect(tracker.published(isSilent ? nil : step, messageID: messageID) == expectedTag)
+                #expect(tracker.published(isSilent ? nil : step, mandatory: messageID.map { .init($0) }) == expectedTag)
                 if !isSilent { accepted.append(step) }
                 expectedTag += 1
             case 5:
-                tracker.returned(messageID: "m\(UInt8.random(in: 0..<9, using: &random))", reply: self.noRoute)
+                tracker.returned(.init("m\(UInt8.random(in: 0..<9, using: &random))"), reply: self.noRoute)
             default:
                 let tag = UInt64.random(in: 0...(expectedTag + 2), using: &random)
                 let multiple = UInt8.random(in: 0..<6, using: &random) == 0

@@ -144,6 +144,41 @@ extension Waiter where Value == Void, Failure == AMQPError {
         }
     }
 
+    @Test(arguments: [[1, 2, 3], [3, 2, 1]] as [[UInt64]])
+    func channelsTakeTurns(channels: [UInt64]) async throws {
+        try await GateDriver.with(highWaterMark: 1, channels: [1, 2, 3, 4]) { driver in
+            #expect(driver.publish("first", on: 4) == "accepted")
+            var waiters: [PublishWaiter] = []
+            // Channel by channel, so that the order is not just that of arrival.
+            for channel in channels {
+                for turn in 0..<3 { waiters.append(driver.suspend("\(turn)", on: channel).1) }
+            }
+            var written: [String] = []
+            while written.count < 10 {
+                let more = try await driver.written()
+                try #require(!more.isEmpty)
+                written += more
+            }
+            #expect(written == ["first"] + (0..<3).flatMap { turn in channels.map { _ in "\(turn)" } })
+            for waiter in waiters { try await waiter.value() }
+        }
+    }
+
+    @Test func whoWantsAConfirmIsRefusedWhereThereAreNone() async throws {
+        try await GateDriver.with { driver in
+            let confirm = PublishWaiter(cancelled: .cancelled)
+            #expect(driver.publish("x", confirm: confirm) == "invalidArgument")
+            driver.gate.selectConfirms(channel: 1)
+            #expect(driver.publish("y", confirm: confirm) == "accepted")
+            // As after a loss before the broker agreed.
+            driver.gate.interruptChannel(1, AMQPError(.connectionLost, "lost"), farewell: nil)
+            _ = driver.gate.reopenChannel(1, number: 2, isConfirming: false)
+            driver.gate.resumeChannel(1)
+            #expect(driver.publish("z", confirm: confirm) == "invalidArgument")
+            await #expect(throws: AMQPError.self) { try await confirm.value() }
+        }
+    }
+
     @Test func whoGaveUpIsNotSent() async throws {
         try await GateDriver.with { driver in
             driver.gate.setBlocked("memory")
