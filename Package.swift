@@ -78,7 +78,7 @@ let package = Package(
         .testTarget(
             name: "AMQPClientTests",
             dependencies: [
-                "AMQPClient", "AMQPWire", "TestSupport", nioCore, nioPosix, nioSSL, nioConcurrency, deques,
+                "AMQPClient", "AMQPWire", "TestSupport", nioCore, nioPosix, nioSSL, nioConcurrency, nioEmbedded, deques,
             ],
             swiftSettings: ours),
         .testTarget(

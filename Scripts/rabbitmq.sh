@@ -15,7 +15,8 @@
 #   HAREDO_RABBITMQ_PORT   the port of its first node (default: the first free one of 5790, 5800, 5810 ...)
 #   HAREDO_RABBITMQ_TLS    optional or required: the nodes listen for TLS too, with the certificates that
 #                          Scripts/certificates.sh writes to tls in its folder, and take SASL EXTERNAL; this says whether
-#                          a client must show a certificate. Default: no TLS
+#                          a client must show a certificate. Default: no TLS. With `expired`, as optional, but the time of
+#                          the nodes' certificate is over
 #   HAREDO_RABBITMQ_OWNER  a process id: once that process is gone, however it ended, all is stopped
 #   HAREDO_RABBITMQ_BIN    where rabbitmq-server and rabbitmqctl are (default: /usr/lib/rabbitmq/bin; the ones in
 #                          /usr/sbin switch to the user rabbitmq and drop the environment)
@@ -113,13 +114,14 @@ vm_memory_high_watermark.absolute = 1GB
 CONF
   echo '[].' >"$folder/enabled_plugins"
   [[ -n ${HAREDO_RABBITMQ_TLS:-} ]] || return 0
-  local required=false
-  [[ $HAREDO_RABBITMQ_TLS == optional ]] || required=true
+  local required=false certificate=server
+  [[ $HAREDO_RABBITMQ_TLS != required ]] || required=true
+  [[ $HAREDO_RABBITMQ_TLS != expired ]] || certificate=expired
   cat >>"$folder/rabbitmq.conf" <<CONF
 listeners.ssl.1 = 127.0.0.1:$tls_port
 ssl_options.cacertfile = $DIR/tls/ca.pem
-ssl_options.certfile = $DIR/tls/server.pem
-ssl_options.keyfile = $DIR/tls/server.key
+ssl_options.certfile = $DIR/tls/$certificate.pem
+ssl_options.keyfile = $DIR/tls/$certificate.key
 ssl_options.verify = verify_peer
 ssl_options.fail_if_no_peer_cert = $required
 ssl_cert_login_from = common_name
@@ -156,7 +158,8 @@ await_node() { # await_node I
 start() { # start [NODES]
   local count=${1:-1} i deadline=$((SECONDS + STARTUP_SECONDS))
   [[ $count =~ ^[1-$MAXIMUM_NODES]$ ]] || fail "1 to $MAXIMUM_NODES nodes, not $count"
-  [[ ${HAREDO_RABBITMQ_TLS:-optional} =~ ^(optional|required)$ ]] || fail "HAREDO_RABBITMQ_TLS is neither optional nor required"
+  [[ ${HAREDO_RABBITMQ_TLS:-optional} =~ ^(optional|required|expired)$ ]] ||
+    fail "HAREDO_RABBITMQ_TLS is neither optional nor required nor expired"
   [[ -x $BIN/rabbitmq-server ]] || fail "no rabbitmq-server in $BIN (Scripts/install-packages.sh rabbitmq-server)"
   if node_runs 1; then
     say "already runs: $(url)"

@@ -84,7 +84,8 @@ step() { # step TITLE COMMAND...
   while kill -0 "$job" 2>/dev/null; do
     if ((SECONDS - began >= limit)); then
       echo "not done after $limit s"
-      exit 124
+      kill -KILL "$job" 2>/dev/null || true
+      return 124
     fi
     sleep 0.2
   done

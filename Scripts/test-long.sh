@@ -31,7 +31,7 @@ part() { # part NAME SECONDS COMMAND...
   local name=$1 seconds=$2 began=$SECONDS result=passed line
   shift 2
   # An end from outside: what hangs does not heed limits of its own. It goes to the whole process group.
-  if ! step "$name" timeout --kill-after=10 "$seconds" "$@"; then
+  if ! limit=$((seconds + 60)) step "$name" timeout --kill-after=10 "$seconds" "$@"; then
     result=FAILED
     failed=$((failed + 1))
     problems "$log"

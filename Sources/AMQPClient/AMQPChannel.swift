@@ -269,6 +269,9 @@ public final class AMQPChannel: Sendable {
         _ = try await self.request(.basicRecover(.init(requeue: true)))
     }
 
+    /// Message ids of those that wait for room to be published.
+    package var suspendedMessageIDs: [String] { self.connection.gate.suspendedMessageIDs(channel: self.id) }
+
     func settle(_ delivery: AMQPDelivery, multiple: Bool, _ settlement: PublishGate.Settlement) throws(AMQPError) {
         try self.connection.gate.settle(
             channel: self.id, epoch: delivery.epoch, tag: delivery.deliveryTag, multiple: multiple, settlement)

@@ -112,7 +112,10 @@ extension AMQPConfiguration {
             let value = try Self.decoded(parts[1])
             switch name {
             case .heartbeat: self.heartbeat = .seconds(try Self.number(value, name))
-            case .connectionTimeout: self.connectTimeout = .milliseconds(try Self.number(value, name))
+            case .connectionTimeout:
+                let milliseconds = try Self.number(value, name)
+                guard milliseconds > 0 else { throw Self.wrong("a connection_timeout of 0") }
+                self.connectTimeout = .milliseconds(milliseconds)
             case .channelMax: self.channelMax = UInt16(clamping: try Self.number(value, name))
             case .authMechanism:
                 guard let mechanism = AMQPSASLMechanism(rawValue: value.uppercased()) else {

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+import NIOCore
+import NIOPosix
 
 /// Where the broker is, who we are, and the bounds of everything that waits.
 public struct AMQPConfiguration: Sendable {
@@ -76,6 +78,9 @@ public struct AMQPConfiguration: Sendable {
     public var recovery = AMQPRecovery()
     /// Largest body that may be published, in bytes. Default 16 MiB, RabbitMQ's own limit.
     public var maximumMessageSize = 16 << 20
+    typealias MakeResolver = @Sendable (_ eventLoop: any EventLoop) -> any Resolver & Sendable
+    /// Who looks names up, for one attempt to connect.
+    var makeResolver: MakeResolver = { HostResolver(eventLoop: $0) }
     /// Largest body accepted from the broker, in bytes; a larger one ends the connection. Default 128 MiB.
     public var maximumIncomingMessageSize = 128 << 20
 

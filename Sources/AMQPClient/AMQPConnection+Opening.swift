@@ -38,11 +38,16 @@ extension AMQPConnection {
                 failures.append(error)
             }
         }
-        guard let last = failures.last else { throw AMQPError(.invalidArgument, "no host to connect to") }
-        guard failures.count > 1 else { throw last }
+        guard failures.count > 1 else {
+            throw failures.first ?? AMQPError(.invalidArgument, "no host to connect to")
+        }
+        // The one that says most stands for all, whichever was tried last: what a broker said, or that one was there.
+        let telling =
+            failures.first { $0.reply != nil }
+            ?? failures.first { ![.connectFailed, .connectTimedOut].contains($0.code) } ?? failures[0]
         throw AMQPError(
-            last.code, "none of \(failures.count) hosts: " + failures.map(\.message).joined(separator: "; "),
-            reply: last.reply, origin: last.origin, cause: last)
+            telling.code, "none of \(failures.count) hosts: " + failures.map(\.message).joined(separator: "; "),
+            reply: telling.reply, origin: telling.origin, cause: telling)
     }
 
     private func attempt(
@@ -55,7 +60,10 @@ extension AMQPConnection {
             maximumFrameSize: max(self.configuration.frameMax, AMQPFrame.minimumFrameMax))
         let token = self.scheduler.schedule(at: deadline) {
             waiter.resolve(
-                .failure(AMQPError(.connectTimedOut, "no answer from the broker at \(address) within \(timeout)")))
+                .failure(
+                    AMQPError(
+                        .connectTimedOut, "no answer from the broker at \(address) in time (\(timeout) for all hosts)"))
+            )
         }
         defer { self.scheduler.cancel(token) }
         do {
@@ -107,7 +115,10 @@ extension AMQPConnection {
         to address: AMQPConfiguration.Address, _ tls: TLSContext?, until deadline: NIODeadline,
         for waiter: PublishWaiter
     ) {
-        Connector.connect(to: address, tls: tls, on: self.eventLoop, timeout: deadline - .now()) { channel in
+        Connector.connect(
+            to: address, tls: tls, resolver: self.configuration.makeResolver, on: self.eventLoop,
+            timeout: deadline - .now()
+        ) { channel in
             channel.eventLoop.makeCompletedFuture { try self.assumeIsolated { try $0.prepare(channel) } }
         }.whenComplete { result in self.assumeIsolated { $0.connected(result, at: address, for: waiter) } }
     }

@@ -75,7 +75,8 @@ extension AMQPConnection {
 
     private func update(_ secret: AMQPCredentials.Secret, _ attempt: UInt64) {
         self.setRenewalTimer(after: self.configuration.replyTimeout) { connection in
-            connection.renewalFailed(AMQPError(.timedOut, "the broker did not answer in time"), attempt)
+            connection.renewal.machine.unanswered(attempt: attempt)
+            connection.logger.info("credentials not renewed", metadata: ["error": "the broker did not answer in time"])
         }
         do throws(AMQPError) {
             let method = AMQPMethod.connectionUpdateSecret(

@@ -102,8 +102,8 @@ public actor AMQPConnection {
     ///
     /// - Parameters:
     ///   - eventLoop: where the connection lives; by default one of the process's shared loops.
-    /// - Throws: ``AMQPError``, within ``AMQPConfiguration/connectTimeout``: `connectFailed`, `connectTimedOut`,
-    ///   `authenticationFailed`, `virtualHostRefused`, `invalidArgument`, `protocolViolation` or `cancelled`.
+    /// - Throws: ``AMQPError``, within ``AMQPConfiguration/connectTimeout``: `connectFailed`, `connectTimedOut`, `tlsFailed`,
+    ///   `connectionClosed` (the broker closed it before it was open), `authenticationFailed`, `virtualHostRefused`, `invalidArgument`, `protocolViolation` or `cancelled`.
     public static func connect(
         _ configuration: AMQPConfiguration = .init(), on eventLoop: (any EventLoop)? = nil, logger: Logger? = nil
     ) async throws(AMQPError) -> AMQPConnection {
@@ -355,7 +355,9 @@ public actor AMQPConnection {
             // No farewell: whoever does not speak does not listen.
             let interval = self.heartbeatInterval
             self.lost(
-                AMQPError(.connectionClosed, "nothing was heard from the broker for two intervals of \(interval)"))
+                AMQPError(
+                    .connectionClosed, "nothing was heard from the broker for two intervals of \(interval)",
+                    origin: .peer))
             return
         case .some(.none), nil: break
         }

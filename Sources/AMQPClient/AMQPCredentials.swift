@@ -80,7 +80,7 @@ public struct AMQPCredentials: Sendable {
         case .provider(let provider):
             do {
                 return try await provider()
-            } catch is CancellationError {
+            } catch is CancellationError where Task.isCancelled {
                 throw .cancelled
             } catch {
                 throw AMQPError(

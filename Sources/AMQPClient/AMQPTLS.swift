@@ -44,7 +44,7 @@ public struct AMQPTLS: Sendable {
         /// The host it is connected to. If that is an IP address, none is sent, and the certificate has to name the
         /// address.
         case host
-        /// Another name, for instance because the host is reached through a tunnel.
+        /// Another name, for instance because the host is reached through a tunnel. Not an IP address.
         case name(String)
         /// None is sent. The certificate then has to name the IP address, unless ``Verification`` asks for less.
         case notSent

@@ -128,14 +128,14 @@ extension Peer {
         // What goes wrong on the way is told to the waiter, so that there is one error to make room for.
         var attempt = self.begin(
             waiter, address, headers: headers, bytes: bytes, contentType: contentType, deadline: deadline)
-        if case .connecting = attempt {
+        // Connected again, it may have been lost once more before this task went on.
+        while case .connecting = attempt {
             attempt = await self.beginWhenConnected(
                 waiter, address, headers: headers, bytes: bytes, contentType: contentType, deadline: deadline)
         }
         defer { self.end(attempt) }
         if case .begun(let call) = attempt, let unsent = call.unsent {
             await unsent.send(until: deadline, orFail: waiter)
-            self.calls.setUnsent(call.number, false)
         }
         return try await waiter.value()
     }
@@ -194,7 +194,6 @@ extension Peer {
             do {
                 let isSent = try link.calling.publishIfRoom(message, routingKey: address, mandatory: true)
                 let unsent = isSent ? nil : UnsentCall(message, to: address, on: link.calling)
-                if !isSent { self.calls.setUnsent(number, true) }
                 return .begun(BegunCall(number: number, scheduled: scheduled, unsent: unsent))
             } catch {
                 self.end(.begun(BegunCall(number: number, scheduled: scheduled, unsent: nil)))
@@ -267,6 +266,8 @@ private final class UnsentCall: Sendable {
     }
 
     func send(until deadline: NIODeadline, orFail waiter: CallWaiter) async {
+        // With a loss between registering and publishing the caller has been told already.
+        guard !waiter.isResolved else { return }
         do {
             try await self.channel.publish(
                 self.message, routingKey: self.address, mandatory: true, deadline: deadline)

@@ -54,6 +54,8 @@ public actor Peer {
     private var lastToken: UInt64 = 0
     private var usesEmbeddedBroker = false
     private var confirming: AMQPChannel?
+    private var confirmingAttempt: Task<Void, Never>?
+    private var confirmingWaiters: [Waiter<AMQPChannel, HareDoError>] = []
     /// Those that have not ended, or whose handlers still run.
     var services: [ObjectIdentifier: ServiceCore] = [:]
     /// While the peer is being disconnected: who waits for the end of that.
@@ -125,12 +127,18 @@ public actor Peer {
     /// - Throws: ``HareDoError``, within ``Configuration/connectTimeout``: `noBroker`, `authenticationFailed`,
     ///   `virtualHostRefused`, `invalidArgument` (a mistake in the URL), `brokerRefused` or `cancelled`.
     public func connect() async throws(HareDoError) {
-        switch self.linkState.state {
-        case .connected: return
-        case .connecting:
+        while case .connecting = self.linkState.state {
             // It has a deadline of its own.
-            _ = try await self.linkState.link(until: .distantFuture, self.scheduler)
-            return
+            do {
+                _ = try await self.linkState.link(until: .distantFuture, self.scheduler)
+                return
+            } catch {
+                // The one who connected was cancelled: this one connects in its place.
+                guard case .idle = self.linkState.state, error.code == .notConnected else { throw error }
+            }
+        }
+        switch self.linkState.state {
+        case .connected, .connecting: return
         case .recovering:
             _ = try await self.linkState.link(until: .after(self.configuration.connectTimeout), self.scheduler)
             return
@@ -170,7 +178,10 @@ public actor Peer {
                 self.assumeIsolated { $0.connectionEnded(HareDoError(error), of: link) }
             }
         }
-        await link.calling.whenInterrupted { error in self.assumeIsolated { $0.callsInterrupted(error) } }
+        // The channel on which calls go out, and, where that is another, the one on which their replies come.
+        for channel in link.isSeparated ? [link.calling, link.inbox] : [link.calling] {
+            await channel.whenInterrupted { error in self.assumeIsolated { $0.callsInterrupted(error, link) } }
+        }
         self.linkChanged(link)
     }
 
@@ -234,7 +245,14 @@ public actor Peer {
             return .success(try await self.prepare(connection, publishing: publishing, user: Self.user(amqp)))
         } catch {
             // It may have stopped answering: nothing is lost with it.
-            for connection in connections { await connection.close(within: .seconds(1)) }
+            for connection in connections {
+                // Whoever does not wait for it any more does not wait for its end either.
+                if Task.isCancelled {
+                    await connection.abandon(error)
+                } else {
+                    await connection.close(within: .seconds(1))
+                }
+            }
             return .failure(HareDoError(error))
         }
     }
@@ -345,8 +363,8 @@ public actor Peer {
     }
 
     /// What was sent to be answered on the way that is lost will not be answered.
-    private func callsInterrupted(_ error: AMQPError) {
-        self.calls.failSent { count in
+    private func callsInterrupted(_ error: AMQPError, _ link: PeerLink) {
+        self.calls.failSent(except: link.calling.suspendedMessageIDs) { count in
             // An error of the broker about one message closes the channel for all: which it was is known if there is one.
             guard error.isRefusal, count > 1 else { return HareDoError(error) }
             return HareDoError(
@@ -417,7 +435,10 @@ public actor Peer {
         self.calls.failAll(.disconnected)
         for waiter in self.inbox.removeWaiters() { waiter.resolve(.failure(.disconnected)) }
         self.confirming = nil
-        for connection in link.connections { await connection.close() }
+        await withTaskGroup(of: Void.self) { group in
+            for connection in link.connections { group.addTask { await connection.close() } }
+        }
+        await self.confirmingAttempt?.value
     }
 
     private func drainServices(within limit: Duration) async {
@@ -546,9 +567,20 @@ public actor Peer {
 
     // MARK: - Confirmed sending
 
-    /// The channel in confirm mode, made when it is first needed.
+    /// The channel in confirm mode, made when it is first needed: once, however many need it.
     func confirmingChannel(_ link: PeerLink) async throws(HareDoError) -> AMQPChannel {
         if let confirming, confirming.failure == nil { return confirming }
+        let waiter = Waiter<AMQPChannel, HareDoError>(cancelled: .cancelled)
+        self.confirmingWaiters.append(waiter)
+        if self.confirmingAttempt == nil {
+            // Not this caller's: that it is cancelled is nothing to the others. It ends with the connection.
+            self.confirmingAttempt = Task { await self.openConfirming(link) }
+        }
+        return try await waiter.value()
+    }
+
+    private func openConfirming(_ link: PeerLink) async {
+        let result: Result<AMQPChannel, HareDoError>
         do throws(AMQPError) {
             let channel = try await link.publishing.openChannel()
             do throws(AMQPError) {
@@ -558,15 +590,14 @@ public actor Peer {
                 await channel.close()
                 throw error
             }
-            // Two may have been made at once; the second is not worth keeping.
-            if let confirming, confirming.failure == nil {
-                await channel.close()
-                return confirming
-            }
             self.confirming = channel
-            return channel
+            result = .success(channel)
         } catch {
-            throw HareDoError(error)
+            result = .failure(HareDoError(error))
         }
+        self.confirmingAttempt = nil
+        let waiters = self.confirmingWaiters
+        self.confirmingWaiters.removeAll()
+        for waiter in waiters { waiter.resolve(result) }
     }
 }

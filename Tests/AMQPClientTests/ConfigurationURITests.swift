@@ -159,6 +159,7 @@ import Testing
         ("amqp://u:hush@host/%", "percent"), ("amqp://u:hush@host?heartbeat=x", "heartbeat"),
         ("amqp://u:hush@host?heartbeat=-1", "heartbeat"), ("amqp://u:hush@host?channel_max=", "channel_max"),
         ("amqp://u:hush@host?connection_timeout=1.5", "connection_timeout"),
+        ("amqp://u:hush@host?connection_timeout=0", "connection_timeout"),
         ("amqp://u:hush/more@host", "port"), ("amqp://u:hush?more@host", "port"),
         ("amqp://u:hush@a,,b", "empty"), ("amqp://u:hush@a,", "empty"), ("amqp://u:hush@,a", "empty"),
         ("amqp://u:hush@a,b:x", "port"), ("amqp://u:hush@a?heartbeat=+1", "heartbeat"),

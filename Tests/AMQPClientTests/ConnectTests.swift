@@ -114,19 +114,6 @@ import Testing
         #expect(error?.code == .connectFailed)
     }
 
-    @Test func aHostWithSeveralAddressesOfWhichOneListens() async throws {
-        let broker = try await ScriptedBroker.start()
-        var configuration = broker.configuration
-        configuration.address = .tcp(host: "localhost", port: broker.port)
-        async let connected = AMQPConnection.connect(configuration)
-        let peer = try await broker.accept()
-        try await peer.handshake()
-        let connection = try await connected
-        await peer.close()
-        await connection.close()
-        await broker.stop()
-    }
-
     enum Silence: CaseIterable {
         case atOnce, afterStart, afterStartOk, afterTune
     }
@@ -224,6 +211,107 @@ import Testing
         await broker.stop()
     }
 
+    @Test func allAddressesOfAHostAreTried() async throws {
+        try await withPlayingBroker { broker, _, _ in
+            let addresses = try ["127.0.0.2", "127.0.0.1"].map { try SocketAddress(ipAddress: $0, port: broker.port) }
+            let resolver = TestResolver { _, _ in .addresses(addresses) }
+            var configuration = broker.configuration
+            configuration.address = .tcp(host: "several.example", port: broker.port)
+            configuration.makeResolver = resolver.make
+            let connection = try await AMQPConnection.connect(configuration)
+            #expect(await connection.isOpen)
+            await connection.close()
+        }
+    }
+
+    @Test func aHostIsLookedUpAnewForEveryAttempt() async throws {
+        try await withPlayingBroker { first, _, _ in
+            try await withPlayingBroker { second, _, _ in
+                let ports = [first.port, second.port]
+                // Moved, between the first look-up and the next.
+                let resolver = TestResolver { _, count in
+                    (try? SocketAddress(ipAddress: "127.0.0.1", port: ports[min(count, 1)])).map { .addresses([$0]) }
+                        ?? .unknown
+                }
+                var configuration = first.configuration
+                configuration.address = .tcp(host: "moving.example", port: 5672)
+                configuration.makeResolver = resolver.make
+                let connection = try await AMQPConnection.connect(configuration)
+                let session = try await first.nextSession()
+                let events = EventLog(connection)
+                await session.cut()
+                try await events.recovered()
+                #expect(resolver.hosts == ["moving.example", "moving.example"])
+                #expect(second.sessionCount == 2)
+                await connection.close()
+            }
+        }
+    }
+
+    @Test func aNameThatIsNotAnsweredDoesNotHoldUpOtherHosts() async throws {
+        try await withPlayingBroker { broker, _, _ in
+            let address = try SocketAddress(ipAddress: "127.0.0.1", port: broker.port)
+            let resolver = TestResolver { host, _ in host == "silent.example" ? .never : .addresses([address]) }
+            var configuration = broker.configuration
+            configuration.addresses = ["silent.example", "answering.example"].map { .tcp(host: $0, port: 5672) }
+            configuration.connectTimeout = .milliseconds(600)
+            configuration.makeResolver = resolver.make
+            // Until the silent one was the first once.
+            while resolver.hosts.first != "silent.example" || resolver.hosts.count == 1 {
+                let connection = try await AMQPConnection.connect(configuration)
+                await connection.close()
+                if resolver.hosts.contains("silent.example") { break }
+            }
+            #expect(resolver.hosts.contains("silent.example"))
+        }
+    }
+
+    @Test func hostsAreTriedInAnyOrder() async throws {
+        let resolver = TestResolver { _, _ in .unknown }
+        var configuration = AMQPConfiguration(addresses: ["a.example", "b.example"].map { .tcp(host: $0, port: 1) })
+        configuration.makeResolver = resolver.make
+        for _ in 0..<64 {
+            let error = await failure { [configuration] () async throws(AMQPError) in
+                try await AMQPConnection.connect(configuration)
+            }
+            #expect(error?.code == .connectFailed)
+        }
+        let first = Set(stride(from: 0, to: 128, by: 2).map { resolver.hosts[$0] })
+        #expect(first == ["a.example", "b.example"])
+    }
+
+    @Test func aRealNameIsLookedUp() async throws {
+        let addresses = try await HostResolver(eventLoop: ScriptedBroker.group.next())
+            .initiateAQuery(host: "localhost", port: 7).get()
+        #expect(addresses.contains { $0.ipAddress == "127.0.0.1" && $0.port == 7 })
+        await #expect(throws: HostResolver.UnknownHost.self) {
+            try await HostResolver(eventLoop: ScriptedBroker.group.next())
+                .initiateAQuery(host: "name.invalid", port: 7).get()
+        }
+    }
+
+    @Test func whatABrokerSaidCountsForMoreThanThatOthersAreGone() async throws {
+        let gone = try await ScriptedBroker.start()
+        await gone.stop()
+        try await withPlayingBroker { broker, _, _ in
+            broker.play { heard in
+                guard case .connectionOpen? = heard.method else { return .usual }
+                return .answer([
+                    .connectionClose(
+                        .init(replyCode: 530, replyText: "NOT_ALLOWED", failingClassID: 10, failingMethodID: 40))
+                ])
+            }
+            var configuration = broker.configuration
+            configuration.addresses = [broker.configuration.address, gone.configuration.address]
+            for _ in 0..<20 {
+                let error = await failure { [configuration] () async throws(AMQPError) in
+                    try await AMQPConnection.connect(configuration)
+                }
+                #expect(error?.code == .virtualHostRefused)
+            }
+        }
+    }
+
     @Test func whatAllHostsSaidIsTold() async throws {
         var addresses: [AMQPConfiguration.Address] = []
         for _ in 0..<2 {
@@ -270,6 +358,15 @@ import Testing
         await expectTime(
             "connect timeout", ContinuousClock.now - start, from: .milliseconds(300), to: .milliseconds(550), canary)
         continuation.finish()
+    }
+
+    @Test func aProviderThatCallsItselfCancelledIsAProviderThatFailed() async throws {
+        var configuration = AMQPConfiguration()
+        configuration.credentials = .provider { throw CancellationError() }
+        let error = await failure { [configuration] () async throws(AMQPError) in
+            try await AMQPConnection.connect(configuration)
+        }
+        #expect(error?.code == .connectFailed && error?.cause is CancellationError)
     }
 
     @Test func aTaskCancelledBeforeItConnectsLeavesNoSocket() async throws {

@@ -56,6 +56,16 @@ import Testing
         self.expectSecret(machine)
     }
 
+    @Test func ofMethodsThatCarryThem() {
+        let secret = AMQPLongString("\0u\0\(Self.password)")
+        self.expectSecret(
+            AMQPMethod.connectionStartOk(
+                .init(clientProperties: [:], mechanism: "PLAIN", response: secret, locale: "en_US")))
+        self.expectSecret(AMQPMethod.connectionSecureOk(.init(response: secret)))
+        self.expectSecret(AMQPMethod.connectionUpdateSecret(.init(newSecret: secret, reason: "expires")))
+        #expect("\(AMQPMethod.connectionUpdateSecret(.init(newSecret: secret, reason: "expires")))".contains("expires"))
+    }
+
     struct VaultSealed: Error {}
 
     @Test func ofAProviderThatFails() async {

@@ -76,15 +76,21 @@ import Testing
         }
     }
 
-    @Test func aProviderThatFailsAndABrokerThatDoesNotAnswerAreTriedAgain() async throws {
-        let provider = Provider([("first", .zero), nil, ("second", .seconds(1000)), ("third", .seconds(1000))])
+    @Test func aProviderThatFailsIsAskedAgainAndABrokerThatIsSlowGetsOneSecretAtATime() async throws {
+        let provider = Provider([("first", .zero), nil, ("second", .zero), ("third", .seconds(1000))])
         try await self.withBroker(provider) { _, peer, connection in
             try await self.expectUpdate("second", from: peer)
-            // No answer; and then two.
-            try await self.expectUpdate("third", from: peer)
-            try await peer.send(.connectionUpdateSecretOk(.init()), .connectionUpdateSecretOk(.init()), on: 0)
-            async let opened = connection.openChannel()
+            // Much longer than it may take, and than the provider would be asked again after.
+            try await Task.sleep(for: .milliseconds(1500))
+            async let channel = connection.openChannel()
             try await peer.openChannel()
+            _ = try await channel
+            #expect(provider.count == 3)
+            try await peer.send(.connectionUpdateSecretOk(.init()), on: 0)
+            try await self.expectUpdate("third", from: peer)
+            try await peer.send(.connectionUpdateSecretOk(.init()), on: 0)
+            async let opened = connection.openChannel()
+            try await peer.openChannel(2)
             _ = try await opened
         }
     }

@@ -207,9 +207,13 @@ struct MessagingTests {
                     try await channel.declareQueue(queue, passive: true).messageCount == 1
                 }
                 #expect(try await channel.get(queue)?.text == "stays")
-                expiring.properties.expiration = "abc"
-                await expectRefusal(406, "invalid expiration 'abc'") {
-                    try await channel.publishConfirmed(expiring, routingKey: queue)
+                for wrong in ["abc", "-1", "315360000001"] {
+                    let refused = try await connection.openChannel()
+                    try await refused.confirmSelect()
+                    expiring.properties.expiration = wrong
+                    await expectRefusal(406, "invalid expiration '\(wrong)'") {
+                        try await refused.publishConfirmed(expiring, routingKey: queue)
+                    }
                 }
             }
         }

@@ -104,6 +104,19 @@ import Testing
         }
     }
 
+    @Test func anExpiredCertificateIsRefused() async throws {
+        try await TestBroker.runOnOwnRabbitMQ(tls: .expired) { broker in
+            var configuration = try AMQPConfiguration(uri: try await broker.tlsURL())
+            let folder = try #require(broker.directory) + "/tls"
+            configuration.tls = AMQPTLS(trust: .authorities(.file(try Self.certificate("ca.pem", in: folder))))
+            let error = await self.refusal(configuration)
+            #expect(error?.code == .tlsFailed)
+            #expect(error?.message.contains("expired") == true, "\(error?.message ?? "")")
+            configuration.tls?.verification = .none
+            try await self.exchange(configuration)
+        }
+    }
+
     @Test func tlsMeetsAPlainPort() async throws {
         try await TestBroker.runOnRabbitMQ { url in
             var configuration = try Self.configuration()

@@ -139,7 +139,7 @@ struct LossTests {
     }
 
     /// `channel.open`: what a client says first when the handshake is over.
-    private static let channelOpen: [UInt8] = [0, 20, 0, 10, 0, 0xce]
+    static let channelOpen: [UInt8] = [0, 20, 0, 10, 0, 0xce]
 
     @Test("The connect timeout covers everything that connecting does", arguments: TestBroker.available)
     func silenceAfterTheHandshake(broker: TestBroker) async throws {
@@ -150,7 +150,7 @@ struct LossTests {
             let peer = Peer(configuration)
             let began = ContinuousClock.now
             await expectError(.noBroker) { try await peer.connect() }
-            #expect(ContinuousClock.now - began < .seconds(5))
+            #expect(ContinuousClock.now - began < .milliseconds(500) + .seconds(1))
             await expectError(.noBroker) { try await peer.send("x") }
             await peer.disconnect()
             proxy.stop()

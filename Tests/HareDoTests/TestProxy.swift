@@ -70,6 +70,14 @@ final class TestProxy: Sendable {
     /// Nothing passes any more, and nobody is told.
     func stall() { self.state.withLockedValue { $0.isStalled = true } }
 
+    /// Everything passes again.
+    func resume() {
+        self.state.withLockedValue { state in
+            state.isStalled = false
+            state.stallsOn = nil
+        }
+    }
+
     /// Whether that has come about.
     var isStalled: Bool { self.state.withLockedValue { $0.isStalled } }
 

@@ -104,7 +104,8 @@ package struct ConfirmedLoad: Sendable {
         }
     }
 
-    /// Publishes one message after the other. One whose outcome is unknown stays so; one that was not taken is tried again.
+    /// Publishes one message after the other. One whose outcome is unknown stays so; one that was
+    /// refused, or not confirmed in time, is tried again, and may arrive twice.
     private func publish(_ channels: ConfirmChannel, _ book: MessageBook) async throws {
         while let message = book.take() {
             while true {

@@ -112,6 +112,8 @@ public final class MessageBook: Sendable {
     public var sent: Int { self.state.withLockedValue { $0.next } }
     public var confirmed: Int { self.state.withLockedValue { $0.confirmed } }
     public var unknown: Int { self.state.withLockedValue { $0.unknown } }
+    /// Waits for room or a confirm that lasted until their deadline.
+    public var timedOut: Int { self.state.withLockedValue { $0.timedOut } }
     /// Publishes that have begun and not ended.
     public var outstanding: Int { self.state.withLockedValue { $0.outstanding } }
     /// Messages that were confirmed and that nobody has received.

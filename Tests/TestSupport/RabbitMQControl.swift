@@ -13,8 +13,8 @@ public struct RabbitMQControl: Sendable {
         public init(description: String) { self.description = description }
     }
 
-    /// Whether the TLS listener insists on a client certificate.
-    public enum TLS: String, Sendable { case optional, required }
+    /// Whether the TLS listener insists on a client certificate; `expired`: not, and its own is not valid any more.
+    public enum TLS: String, Sendable { case optional, required, expired }
 
     /// How long a start of several nodes may take.
     private static let startLimit = Duration.seconds(120)

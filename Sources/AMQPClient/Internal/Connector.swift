@@ -10,7 +10,8 @@ enum Connector {
     ///   - timeout: for each IP address the host has.
     ///   - initializer: adds what stands behind TLS. It is called for each IP address that is tried.
     static func connect(
-        to address: AMQPConfiguration.Address, tls: TLSContext?, on eventLoop: any EventLoop, timeout: TimeAmount,
+        to address: AMQPConfiguration.Address, tls: TLSContext?, resolver: AMQPConfiguration.MakeResolver,
+        on eventLoop: any EventLoop, timeout: TimeAmount,
         initializer: @escaping @Sendable (any Channel) -> EventLoopFuture<Void>
     ) -> EventLoopFuture<any Channel> {
         let bootstrap = ClientBootstrap(group: eventLoop)
@@ -23,8 +24,12 @@ enum Connector {
                 }.flatMap { initializer(channel) }
             }
         return switch address {
-        // The name is looked up anew each time.
-        case .tcp(let host, let port): bootstrap.connect(host: host, port: port)
+        case .tcp(let host, let port):
+            if let address = try? SocketAddress(ipAddress: host, port: port) {
+                bootstrap.connect(to: address)
+            } else {
+                bootstrap.resolver(resolver(eventLoop)).connect(host: host, port: port)
+            }
         case .unixDomainSocket(let path): bootstrap.connect(unixDomainSocketPath: path)
         }
     }

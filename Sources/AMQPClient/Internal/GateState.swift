@@ -122,9 +122,11 @@ struct GateState: Sendable {
         self.lastChannel = nil
     }
 
-    mutating func removeChannel(_ id: UInt64) {
-        if let channel = self.channels.removeValue(forKey: id) { _ = self.removeSuspended(channel) }
+    /// - Returns: who still waits on it: those without room, and those without a confirm.
+    mutating func removeChannel(_ id: UInt64) -> (Deque<GateChannel.Suspended>, [PublishWaiter]) {
         self.lastChannel = nil
+        guard let channel = self.channels.removeValue(forKey: id) else { return ([], []) }
+        return (self.removeSuspended(channel), channel.interrupt())
     }
 
     // MARK: - Those who wait for room

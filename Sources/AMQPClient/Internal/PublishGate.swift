@@ -214,6 +214,10 @@ final class PublishGate: Sendable {
         self.state.withLockedValue { $0.channel(id)?.deliveries.count ?? 0 }
     }
 
+    func suspendedMessageIDs(channel id: UInt64) -> [String] {
+        self.state.withLockedValue { $0.channel(id)?.suspended.compactMap(\.publish.properties.messageID) ?? [] }
+    }
+
     /// How many publishers wait for room.
     var suspendedCount: Int { self.state.withLockedValue { $0.suspendedCount } }
     /// Bytes that wait to be written, or for the system to take them.
@@ -259,7 +263,7 @@ final class PublishGate: Sendable {
     /// next one.
     private static func disconnect(_ state: inout GateState) {
         state.transport = nil
-        state.output.clear()
+        state.output = AMQPOutput()
         state.inFlight = 0
         state.isClosing = false
         state.blocked = nil
@@ -329,14 +333,18 @@ final class PublishGate: Sendable {
     /// - Parameter isConfirming: whether it will be in confirm mode. One that was only asked to be is not.
     /// - Returns: the epoch of its deliveries.
     func reopenChannel(_ id: UInt64, number: UInt16, isConfirming: Bool) -> UInt64 {
-        self.state.withLockedValue { state in
+        let (epoch, unconfirmed) = self.state.withLockedValue { state -> (UInt64, [PublishWaiter]) in
             state.lastEpoch += 1
-            guard let channel = state.channel(id) else { return state.lastEpoch }
+            guard let channel = state.channel(id) else { return (state.lastEpoch, []) }
             channel.number = number
             channel.epoch = state.lastEpoch
-            if !isConfirming { channel.confirms = nil }
-            return state.lastEpoch
+            guard !isConfirming else { return (state.lastEpoch, []) }
+            // Nobody, if the generation before was ended.
+            defer { channel.confirms = nil }
+            return (state.lastEpoch, channel.confirms?.failAll() ?? [])
         }
+        Self.fail(unconfirmed, because: AMQPError(.connectionLost, "the channel is not in confirm mode any more"))
+        return epoch
     }
 
     /// The channel is as it was: publishers may go on.
@@ -385,7 +393,11 @@ final class PublishGate: Sendable {
     }
 
     func forgetChannel(_ id: UInt64) {
-        self.state.withLockedValue { $0.removeChannel(id) }
+        // Nobody, if it was closed before.
+        let (suspended, unconfirmed) = self.state.withLockedValue { $0.removeChannel(id) }
+        let error = AMQPError(.channelClosed, "the channel is closed")
+        for entry in suspended { entry.waiter.resolve(.failure(error)) }
+        Self.fail(unconfirmed, because: error)
     }
 
     func pauseChannel(_ id: UInt64, _ isPaused: Bool) {

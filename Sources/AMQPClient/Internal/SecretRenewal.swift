@@ -12,7 +12,8 @@ struct SecretRenewal {
         case wake(at: ContinuousClock.Instant)
         /// The provider is to be asked; the answer comes with ``provided(_:attempt:now:)`` or ``failed(attempt:now:)``.
         case ask(attempt: UInt64)
-        /// `connection.update-secret` is to be sent; its end comes with ``updated(now:)`` or ``failed(attempt:now:)``.
+        /// `connection.update-secret` is to be sent; its end comes with ``updated(now:)``, ``unanswered(attempt:)`` or, if it
+        /// could not be sent, ``failed(attempt:now:)``.
         case update(AMQPCredentials.Secret, attempt: UInt64)
     }
     private enum State {
@@ -20,6 +21,8 @@ struct SecretRenewal {
         case scheduled(at: ContinuousClock.Instant)
         case asking
         case updating(AMQPCredentials.Secret)
+        /// The broker did not answer in time. Another update goes out when it has: one at a time.
+        case unanswered(AMQPCredentials.Secret)
     }
 
     /// The longest time before the expiry at which a new secret is asked for.
@@ -33,8 +36,6 @@ struct SecretRenewal {
     /// Answers to an earlier attempt, or of an earlier connection, are not meant any more.
     private var attempt: UInt64 = 0
     private var failures = 0
-    /// Updates that were given up, and whose answers may still come. They come in order.
-    private var unanswered = 0
 
     /// A connection was opened with `secret`, just got from the provider.
     mutating func connected(with secret: AMQPCredentials.Secret?, now: ContinuousClock.Instant) -> Action {
@@ -45,7 +46,6 @@ struct SecretRenewal {
     /// The connection is lost or closed: whatever is under way is not waited for.
     mutating func disconnected() {
         self.attempt += 1
-        self.unanswered = 0
         self.state = .idle
     }
 
@@ -71,23 +71,27 @@ struct SecretRenewal {
     ///
     /// - Returns: `nil` if nobody gave it one: it broke the protocol.
     mutating func updated(now: ContinuousClock.Instant) -> Action? {
-        guard self.unanswered == 0 else {
-            self.unanswered -= 1
-            return .wait
+        switch self.state {
+        case .updating(let secret), .unanswered(let secret):
+            self.failures = 0
+            return self.schedule(secret, now)
+        case .idle, .scheduled, .asking: return nil
         }
-        guard case .updating(let secret) = self.state else { return nil }
-        self.failures = 0
-        return self.schedule(secret, now)
     }
 
-    /// The provider failed, or the broker did not answer. It is tried again, beyond the expiry as well: what the broker
-    /// does then is its own affair.
+    /// The broker did not answer in time. It may not be reading at all just now; nothing more is sent until it answers.
+    mutating func unanswered(attempt: UInt64) {
+        guard attempt == self.attempt, case .updating(let secret) = self.state else { return }
+        self.state = .unanswered(secret)
+    }
+
+    /// The provider failed, or what it gave could not be sent. It is tried again, beyond the expiry as well: what the
+    /// broker does then is its own affair.
     mutating func failed(attempt: UInt64, now: ContinuousClock.Instant) -> Action {
         guard attempt == self.attempt else { return .wait }
         switch self.state {
-        case .asking: break
-        case .updating: self.unanswered += 1
-        case .idle, .scheduled: return .wait
+        case .asking, .updating: break
+        case .idle, .scheduled, .unanswered: return .wait
         }
         let pause = min(Self.shortestPause * (1 << min(self.failures, 10)), Self.longestPause)
         self.failures += 1

@@ -65,6 +65,13 @@ struct TLSContext: Sendable {
         NIOSSLClientHandler, TLSGuard
     ) {
         let name = Self.serverName(self.settings.serverName, address)
+        if name == nil, self.settings.verification == .full, case .name(let wish) = self.settings.serverName {
+            // It could only be held against the address of the socket, which is whatever a look-up said.
+            throw AMQPError(
+                .invalidArgument,
+                "TLS: the server name '\(wish.printable())' is an IP address: name the host that the certificate is made "
+                    + "out to, or connect to that address itself")
+        }
         if name == nil, self.settings.verification == .full, case .unixDomainSocket = address {
             throw AMQPError(
                 .invalidArgument,

@@ -28,6 +28,9 @@ public import Synchronization
     /// - Parameter cancelled: what ``value()`` throws when the waiting task is cancelled.
     @inlinable public init(cancelled: Failure) { self.cancelled = cancelled }
 
+    /// Whether somebody has resolved it.
+    @inlinable public var isResolved: Bool { self.isClaimed.load(ordering: .acquiring) }
+
     /// - Returns: whether this was the first resolution.
     @inlinable
     @discardableResult

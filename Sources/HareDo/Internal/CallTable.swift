@@ -10,8 +10,6 @@ package final class CallTable: Sendable {
         var ids: MessageIDs
         /// By the numbers of their ids.
         var pending: [UInt64: CallWaiter] = [:]
-        /// Those whose message waits for room: nothing of theirs can have been lost.
-        var unsent: Set<UInt64> = []
         /// Why there can be no calls any more.
         var failure: HareDoError?
     }
@@ -52,13 +50,6 @@ package final class CallTable: Sendable {
     /// Calls that wait for their replies.
     var pendingCount: Int { self.state.withLockedValue { $0.pending.count } }
 
-    /// Whether the call's message waits for room.
-    func setUnsent(_ number: UInt64, _ isUnsent: Bool) {
-        self.state.withLockedValue { state in
-            if isUnsent { state.unsent.insert(number) } else { state.unsent.remove(number) }
-        }
-    }
-
     /// - Returns: whether a call waited for it.
     package func resolve(_ id: String, _ result: Result<Message?, HareDoError>) -> Bool {
         let waiter = self.state.withLockedValue { state -> CallWaiter? in
@@ -70,10 +61,14 @@ package final class CallTable: Sendable {
 
     /// What was sent will not be answered any more; calls go on being made.
     ///
-    /// - Parameter error: what to tell them, given how many they are.
-    func failSent(_ error: (_ count: Int) -> HareDoError) {
+    /// - Parameters:
+    ///   - unsent: ids of messages that wait for room: nothing of theirs can have been lost.
+    ///   - error: what to tell the others, given how many they are.
+    func failSent(except unsent: [String], _ error: (_ count: Int) -> HareDoError) {
         let waiters = self.state.withLockedValue { state in
-            let sent = state.pending.filter { !state.unsent.contains($0.key) }
+            let ids = state.ids
+            let unsent = Set(unsent.compactMap { ids.origin(of: $0)?.number })
+            let sent = state.pending.filter { !unsent.contains($0.key) }
             for number in sent.keys { state.pending[number] = nil }
             return Array(sent.values)
         }

@@ -70,6 +70,9 @@ final class LinkState: Sendable {
     }
     private let guarded = NIOLockedValueBox(Guarded())
 
+    /// How many wait for a connection.
+    var waiterCount: Int { self.guarded.withLockedValue { $0.waiters.count } }
+
     var state: State { self.guarded.withLockedValue { $0.state } }
 
     /// Changes the state and tells those who wait for a connection.

@@ -36,15 +36,30 @@ struct HandlerLoop: Sendable {
     }
 
     private func handle(_ message: Message) async {
+        let reply: Reply?
         do {
-            // Nobody may be waiting for a reply, and a handler that rejected its message has said its last word.
-            if let reply = try await self.serve(message), message.storage.awaitsReply {
-                try await message.reply(reply)
-            }
-            message.storage.settleIfOpen(.ack)
+            reply = try await self.serve(message)
         } catch {
             await self.failed(message, error)
+            return
         }
+        // Nobody may be waiting for a reply, and a handler that rejected its message has said its last word.
+        if let reply, message.storage.awaitsReply {
+            do {
+                try await message.reply(reply)
+            } catch {
+                if Task.isCancelled || error.code == .invalidArgument {
+                    // There was no time for it, or it is the handler's own mistake.
+                    await self.failed(message, error)
+                    return
+                }
+                // The work is done, and only the caller does not hear of it: it is not told that the handler failed.
+                self.core.logger.info(
+                    "a reply could not be sent",
+                    metadata: ["amqp.queue": "\(self.core.queue)", "error": "\(error.message)"])
+            }
+        }
+        message.storage.settleIfOpen(.ack)
     }
 
     private func failed(_ message: Message, _ error: any Error) async {

@@ -123,6 +123,17 @@ import Testing
         _ = try named.makeHandlers(for: address)
     }
 
+    @Test(arguments: ["10.0.0.2", "::1", "fe80::1%lo"]) func anIPAddressIsNoServerName(name: String) throws {
+        var settings = try AMQPTLS(trust: .authorities(Certificates.pem("ca.pem")), serverName: .name(name))
+        let error = try #require(throws: AMQPError.self) {
+            try TLSContext(settings).makeHandlers(for: .tcp(host: "broker.example", port: 1))
+        }
+        #expect(error.code == .invalidArgument && error.message.contains("IP address"))
+        // Where nothing depends on it, it is not sent, as an address never is.
+        settings.verification = .withoutHostName
+        _ = try TLSContext(settings).makeHandlers(for: .tcp(host: "broker.example", port: 1))
+    }
+
     @Test(arguments: ["", "a\0b", String(repeating: "x", count: 300)]) func aNameThatCannotBeOne(name: String) throws {
         let context = try TLSContext(
             AMQPTLS(trust: .authorities(Certificates.pem("ca.pem")), serverName: .name(name)))

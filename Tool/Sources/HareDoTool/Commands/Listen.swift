@@ -9,7 +9,7 @@ struct Listen: AsyncParsableCommand {
             Without --echo, --reply or --exec each message is printed, one at a time, and acknowledged; nobody is \
             answered, so that callers time out. Says on standard error when it listens. When it is interrupted (SIGINT or \
             SIGTERM) it takes no more messages, finishes those it has begun, and exits with 0; a second signal ends it at \
-            once. If the connection is lost, or the name is taken, it exits with 1.
+            once. A connection that is lost is made again. If the name is taken it exits with 1.
 
             Examples:
               haredo listen rpc --echo
