@@ -3,7 +3,7 @@
 #                none: the embedded one
 #   FILTER=REGEX which benchmarks `make bench` runs
 SOURCES := Sources Tests Tool/Sources Tool/Tests Benchmarks/Sources Benchmarks/HareDoBenchmarks \
-	Package.swift Tool/Package.swift Benchmarks/Package.swift
+	Examples/Sources Package.swift Tool/Package.swift Benchmarks/Package.swift Examples/Package.swift
 
 FILTER := .*
 
@@ -48,7 +48,7 @@ format-check: toolchain ## fails where `make format` or a rule has something to 
 	swift format lint --strict --recursive --parallel $(SOURCES)
 
 clean: ## removes what was built
-	rm -rf .build .build-fuzz .build-long .build-tsan Tool/.build Benchmarks/.build
+	rm -rf .build .build-fuzz .build-long .build-tsan Tool/.build Benchmarks/.build Examples/.build
 
 toolchain:
 	@command -v swift >/dev/null || { \

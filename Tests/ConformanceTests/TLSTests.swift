@@ -7,7 +7,9 @@ import TestSupport
 import Testing
 
 /// TLS and logins with RabbitMQ. Its node for all tests asks for a client's certificate and goes on without one.
-@Suite(.enabled(if: TestBroker.hasRabbitMQ), .timeLimit(.minutes(2))) struct TLSTests {
+@Suite(
+    .enabled(if: TestBroker.hasRabbitMQTLS, "no RabbitMQ with TLS: `make test` starts one"), .timeLimit(.minutes(2)))
+struct TLSTests {
     struct Missing: Error, CustomStringConvertible {
         let description: String
     }

@@ -58,6 +58,11 @@ public enum TestBroker: String, Sendable, CaseIterable, CustomStringConvertible 
     /// Whether tests that only RabbitMQ can run have one: in CI always, and its absence fails them.
     public static var hasRabbitMQ: Bool { Self.available.contains(.rabbitMQ) }
 
+    /// The same for tests of its TLS listener.
+    public static var hasRabbitMQTLS: Bool {
+        self.hasRabbitMQ && (self.environment["HAREDO_TEST_RABBITMQ_TLS"] != nil || self.environment["CI"] != nil)
+    }
+
     /// Runs a test body that is about RabbitMQ itself, on the one that all tests share, and enters it in the ledger.
     public static func runOnRabbitMQ<R>(
         _ test: String = #function, isolation: isolated (any Actor)? = #isolation,
