@@ -192,9 +192,9 @@ struct HostileInputTests {
                     for _ in 0..<200 { try $0.append(.basicGet(.init(queue: "q", noAck: true)), channel: 1) }
                 }
                 // 32 MiB of heartbeats: more than all buffers in between hold.
-                var heartbeats = ByteBuffer(bytes: [8, 0, 0, 0, 0, 0, 0, 0xCE])
-                for _ in 0..<22 { heartbeats.writeImmutableBuffer(heartbeats) }
-                try await client.send(heartbeats)
+                var heartbeats: [UInt8] = [8, 0, 0, 0, 0, 0, 0, 0xCE]
+                for _ in 0..<22 { heartbeats += heartbeats }
+                try await client.send(ByteBuffer(bytes: heartbeats))
                 hasWritten.withLockedValue { $0 = true }
             }()
             let other = try await RawClient.open(broker)

@@ -334,14 +334,20 @@ private final class TestSink: DeliverySink {
         }
     }
 
+    /// The consumer "c", because of which nothing is read.
+    private func fullConsumer(_ scripted: Scripted, _ channel: AMQPChannel) async throws -> TestSink {
+        let sink = TestSink()
+        try await self.consume(sink, "c", scripted, channel)
+        sink.setFull(true)
+        try await scripted.peer.write { output in try output.deliver("1", to: "c", tag: 1) }
+        try await eventually { await scripted.connection.isReadingPaused }
+        return sink
+    }
+
     @Test func aFullConsumerCanBeCancelled() async throws {
         try await withScriptedBroker { scripted in
             let channel = try await scripted.channel()
-            let sink = TestSink()
-            try await self.consume(sink, "c", scripted, channel)
-            sink.setFull(true)
-            try await scripted.peer.write { output in try output.deliver("1", to: "c", tag: 1) }
-            try await eventually { await scripted.connection.isReadingPaused }
+            _ = try await self.fullConsumer(scripted, channel)
             async let cancelled: Void = channel.cancel("c")
             try await scripted.peer.expect(.basicCancel)
             // What was on its way has no place to go.
@@ -358,11 +364,7 @@ private final class TestSink: DeliverySink {
     @Test func aConnectionWithAFullConsumerCanBeClosed() async throws {
         try await withScriptedBroker { scripted in
             let channel = try await scripted.channel()
-            let sink = TestSink()
-            try await self.consume(sink, "c", scripted, channel)
-            sink.setFull(true)
-            try await scripted.peer.write { output in try output.deliver("1", to: "c", tag: 1) }
-            try await eventually { await scripted.connection.isReadingPaused }
+            let sink = try await self.fullConsumer(scripted, channel)
             let (canary, start) = (Canary(), ContinuousClock.now)
             async let closed: Void = scripted.connection.close(within: .seconds(8))
             try await scripted.peer.expect(.connectionClose, on: 0)
