@@ -50,7 +50,7 @@ package struct ConfirmedLoad: Sendable {
             try await declaring.declareQueue(self.queue, durable: true, arguments: self.queueArguments)
             try await ready()
             try await self.runTasks(publisher, receiver, book, consumer, disturb)
-            try await declaring.deleteQueue(self.queue)
+            try await self.deleteQueue(on: declaring)
         } catch {
             await publisher.close()
             await receiver.close()
@@ -60,6 +60,18 @@ package struct ConfirmedLoad: Sendable {
         await publisher.close()
         await receiver.close()
         return book
+    }
+
+    /// Tidies up, over a network that may still be bad.
+    private func deleteQueue(on channel: AMQPChannel) async throws(AMQPError) {
+        for attempt in 1... {
+            do throws(AMQPError) {
+                try await channel.deleteQueue(self.queue)
+                return
+            } catch {
+                guard attempt < 10, [.timedOut, .connectionLost].contains(error.code) else { throw error }
+            }
+        }
     }
 
     /// The publishers and `disturb`, until both are done, beside what goes on until then.
