@@ -119,6 +119,15 @@ extension Described {
     init(argumentsOf method: AMQPMethod) {
         // The enumeration's payload. By reflection, so that no argument can be left out of the comparison.
         self.init(propertiesOf: Mirror(reflecting: method).children.first?.value ?? method)
+        // But for what is no one's business, which mirrors do not show.
+        guard case .object(var values) = self else { return }
+        switch method {
+        case .connectionStartOk(let startOk): values["response"] = Described(startOk.response)
+        case .connectionSecureOk(let secureOk): values["response"] = Described(secureOk.response)
+        case .connectionUpdateSecret(let update): values["new-secret"] = Described(update.newSecret)
+        default: return
+        }
+        self = .object(values)
     }
 
     /// The stored properties of a structure by the specification's names, those that are nil left out.
