@@ -193,8 +193,9 @@ struct HostileInputTests {
                 }
                 // 32 MiB of heartbeats: more than all buffers in between hold.
                 var heartbeats: [UInt8] = [8, 0, 0, 0, 0, 0, 0, 0xCE]
-                for _ in 0..<22 { heartbeats += heartbeats }
-                try await client.send(ByteBuffer(bytes: heartbeats))
+                for _ in 0..<17 { heartbeats += heartbeats }
+                let bytes = ByteBuffer(bytes: heartbeats)
+                for _ in 0..<32 { try await client.send(bytes) }
                 hasWritten.withLockedValue { $0 = true }
             }()
             let other = try await RawClient.open(broker)
