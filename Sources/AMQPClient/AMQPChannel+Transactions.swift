@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import AMQPWire
+import NIOCore
 
 /// Transactions: what is published and acknowledged on the channel takes effect together, or not at all.
 ///
@@ -41,24 +42,29 @@ extension AMQPConnection {
     /// A transaction that began in an earlier generation of the channel has lost its beginning: its end must not take
     /// effect alone.
     func commit(_ channel: AMQPChannel) async throws(AMQPError) {
-        let core = try await self.readyCore(of: channel)
+        let deadline = self.replyDeadline
+        let core = try await self.readyCore(of: channel, until: deadline)
         guard core.record.hasLostTransaction else {
-            try await self.endTransaction(.txCommit(.init()), on: core)
+            try await self.endTransaction(.txCommit(.init()), on: core, until: deadline)
             return
         }
-        try await self.endTransaction(.txRollback(.init()), on: core)
+        try await self.endTransaction(.txRollback(.init()), on: core, until: deadline)
         throw AMQPError(
             .connectionLost, "the channel was lost in the middle of the transaction: nothing of it took effect")
     }
 
     func rollback(_ channel: AMQPChannel) async throws(AMQPError) {
-        try await self.endTransaction(.txRollback(.init()), on: try await self.readyCore(of: channel))
+        let deadline = self.replyDeadline
+        let core = try await self.readyCore(of: channel, until: deadline)
+        try await self.endTransaction(.txRollback(.init()), on: core, until: deadline)
     }
 
-    private func endTransaction(_ method: AMQPMethod, on core: ChannelCore) async throws(AMQPError) {
+    private func endTransaction(
+        _ method: AMQPMethod, on core: ChannelCore, until deadline: NIODeadline
+    ) async throws(AMQPError) {
         let record = core.record
         do throws(AMQPError) {
-            _ = try await self.perform(method, on: core)
+            _ = try await self.perform(method, on: core, until: deadline)
             record.hasLostTransaction = false
         } catch {
             // Lost while it was on its way: whoever asked is told here, and begins the next one.

@@ -19,7 +19,7 @@ extension AMQPConnection {
             id: channel.id, channel: channel, isScratch: false, backoff: Backoff(self.configuration.recovery))
         self.records[record.id] = record
         do {
-            let core = try await self.openCore(of: record)
+            let core = try await self.openCore(of: record, until: deadline)
             self.becameReady(record, core)
         } catch {
             // Nobody will ever close a channel that nobody has.
@@ -51,7 +51,9 @@ extension AMQPConnection {
 
     /// A number of the socket there is now, and `channel.open`.
     @discardableResult
-    func openCore(of record: ChannelRecord) async throws(AMQPError) -> ChannelCore {
+    func openCore(
+        of record: ChannelRecord, until deadline: NIODeadline? = nil
+    ) async throws(AMQPError) -> ChannelCore {
         // Whoever comes here has waited, and without a session nobody would answer.
         guard self.machine.isOpen || self.machine.isRestoring else {
             throw self.machine.end ?? AMQPError(.connectionLost, "the connection was lost before a channel was opened")
@@ -71,7 +73,7 @@ extension AMQPConnection {
         self.lastChannel = nil
         record.core = core
         do {
-            _ = try await self.perform(.channelOpen(.init()), on: core)
+            _ = try await self.perform(.channelOpen(.init()), on: core, until: deadline)
         } catch {
             // The broker may have opened it, or will.
             if self.channels[number] === core, !core.machine.isClosing { self.close(core, error, waiter: nil) }
@@ -97,20 +99,27 @@ extension AMQPConnection {
     /// The caller that is cancelled leaves a tombstone: the reply still comes and is for nobody else. Only when the reply
     /// timeout passes is the channel closed, and replaced.
     func request(_ method: AMQPMethod, on channel: AMQPChannel) async throws(AMQPError) -> ChannelReply {
-        let core = try await self.readyCore(of: channel)
-        return try await self.perform(try core.record.resolvingNames(in: method), on: core)
+        let deadline = self.replyDeadline
+        let core = try await self.readyCore(of: channel, until: deadline)
+        return try await self.perform(try core.record.resolvingNames(in: method), on: core, until: deadline)
     }
 
+    /// For what is asked for now: waiting for a recovery and for the answer have one deadline.
+    var replyDeadline: NIODeadline { .after(self.configuration.replyTimeout) }
+
     /// The generation there is now, as soon as it is ready.
-    func readyCore(of channel: AMQPChannel) async throws(AMQPError) -> ChannelCore {
+    func readyCore(
+        of channel: AMQPChannel, until deadline: NIODeadline
+    ) async throws(AMQPError) -> ChannelCore {
         if let record = self.records[channel.id], record.isReady, let core = record.core, self.machine.isOpen {
             return core
         }
-        return try await self.comingCore(of: channel)
+        return try await self.comingCore(of: channel, until: deadline)
     }
 
-    private func comingCore(of channel: AMQPChannel) async throws(AMQPError) -> ChannelCore {
-        let deadline = NIODeadline.after(self.configuration.replyTimeout)
+    private func comingCore(
+        of channel: AMQPChannel, until deadline: NIODeadline
+    ) async throws(AMQPError) -> ChannelCore {
         while true {
             guard let record = self.records[channel.id] else { throw self.reason(channel) }
             // Behind `connection.close` it would not be answered.
@@ -132,13 +141,17 @@ extension AMQPConnection {
     }
 
     /// Sends a synchronous method in this generation and waits for its reply.
-    func perform(_ method: AMQPMethod, on core: ChannelCore) async throws(AMQPError) -> ChannelReply {
+    ///
+    /// - Parameter deadline: if its caller has waited for a recovery before, how long it still may wait.
+    func perform(
+        _ method: AMQPMethod, on core: ChannelCore, until deadline: NIODeadline? = nil
+    ) async throws(AMQPError) -> ChannelReply {
         self.lastRequestID += 1
-        return try await self.perform(method, id: self.lastRequestID, on: core)
+        return try await self.perform(method, id: self.lastRequestID, on: core, until: deadline)
     }
 
     func perform(
-        _ method: AMQPMethod, id: UInt64, on core: ChannelCore
+        _ method: AMQPMethod, id: UInt64, on core: ChannelCore, until callersDeadline: NIODeadline? = nil
     ) async throws(AMQPError) -> ChannelReply {
         let waiter = ReplyWaiter(cancelled: .cancelled)
         try self.submit(method, id: id, waiter: waiter, on: core)
@@ -149,11 +162,22 @@ extension AMQPConnection {
             // Should its channel not be there any more.
             waiter.resolve(.failure(AMQPError(.timedOut, "no answer to \(method.id) within \(timeout)")))
         }
-        defer { self.scheduler.cancel(deadline) }
+        // A caller that has waited before gives up earlier; the channel is not to blame, and stays.
+        let hasWaited = callersDeadline.map { .now() + TimeAmount(timeout.inBounds) - $0 > .milliseconds(10) } ?? false
+        let givingUp = callersDeadline.flatMap { hasWaited ? $0 : nil }.map {
+            self.scheduler.schedule(at: $0) {
+                waiter.resolve(.failure(AMQPError(.timedOut, "no answer to \(method.id) in time, after a recovery")))
+            }
+        }
+        defer {
+            self.scheduler.cancel(deadline)
+            if let givingUp { self.scheduler.cancel(givingUp) }
+        }
         do {
             return try await waiter.value()
         } catch {
-            if error.code == .cancelled { _ = core.machine.abandon(id: id) }
+            // Closed with its channel, it is not there any more.
+            if error.code == .cancelled || error.code == .timedOut { _ = core.machine.abandon(id: id) }
             throw error
         }
     }

@@ -8,7 +8,8 @@ extension AMQPConnection {
     func consume(
         _ method: AMQPMethod.BasicConsume, on channel: AMQPChannel, sink: any DeliverySink
     ) async throws(AMQPError) {
-        let core = try await self.readyCore(of: channel)
+        let deadline = self.replyDeadline
+        let core = try await self.readyCore(of: channel, until: deadline)
         guard case .basicConsume(let method) = try core.record.resolvingNames(in: .basicConsume(method)) else { return }
         guard core.consumers[method.consumerTag] == nil, core.record.consumer(method.consumerTag) == nil else {
             // The broker would end the whole connection (530).
@@ -19,7 +20,7 @@ extension AMQPConnection {
         self.lastRequestID += 1
         let id = self.lastRequestID
         do {
-            _ = try await self.perform(.basicConsume(method), id: id, on: core)
+            _ = try await self.perform(.basicConsume(method), id: id, on: core, until: deadline)
         } catch {
             // If the broker was asked and its answer is still to come, `discard` undoes it then.
             if !core.machine.isPending(id: id), core.consumers[method.consumerTag] === consumer {
@@ -61,14 +62,15 @@ extension AMQPConnection {
 
     /// Limits unacknowledged deliveries, now and after a recovery.
     func qos(_ method: AMQPMethod.BasicQos, on channel: AMQPChannel) async throws(AMQPError) {
-        let core = try await self.readyCore(of: channel)
+        let deadline = self.replyDeadline
+        let core = try await self.readyCore(of: channel, until: deadline)
         // At once: a consumer that is started behind it comes under it.
         if method.global {
             core.record.channelPrefetchCount = method.prefetchCount
         } else {
             core.record.consumerPrefetchCount = method.prefetchCount
         }
-        _ = try await self.perform(.basicQos(method), on: core)
+        _ = try await self.perform(.basicQos(method), on: core, until: deadline)
     }
 
     func add(_ consumer: ChannelConsumer, to core: ChannelCore) {

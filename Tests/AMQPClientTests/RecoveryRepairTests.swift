@@ -310,6 +310,32 @@ import Testing
         }
     }
 
+    @Test func waitingForARecoveryAndForTheAnswerHaveOneDeadline() async throws {
+        try await withPlayingBroker {
+            $0.replyTimeout = .milliseconds(800)
+        } _: { broker, connection, session in
+            let channel = try await connection.openChannel()
+            await broker.stopListening()
+            await session.cut()
+            while await connection.isOpen { await Task.yield() }
+            broker.play { heard in
+                guard case .queueDeclare? = heard.method else { return .usual }
+                return .silence
+            }
+            let (canary, start) = (Canary(), ContinuousClock.now)
+            async let outcome = failure { () async throws(AMQPError) in try await channel.declareQueue("q") }
+            try await Task.sleep(for: .milliseconds(700))
+            try await broker.listen()
+            #expect(await outcome?.code == .timedOut)
+            await expectTime(
+                "recovery and answer together", ContinuousClock.now - start, from: .milliseconds(800),
+                to: .milliseconds(800), canary)
+            // The channel had less than its time to answer, and stays.
+            #expect(channel.failure == nil)
+            #expect(!broker.methods(in: 1).contains { if case .channelClose = $0 { true } else { false } })
+        }
+    }
+
     @Test func heartbeatTimersDoNotPileUp() async throws {
         try await withPlayingBroker {
             $0.heartbeat = .seconds(60)
