@@ -10,7 +10,7 @@ extension AMQPConnection {
     /// - Throws: ``AMQPError``, within ``AMQPConfiguration/replyTimeout``: the connection is closed or was lost, or as many
     ///   channels are open as both sides agreed on.
     public func openChannel() async throws(AMQPError) -> AMQPChannel {
-        let deadline = NIODeadline.after(self.configuration.replyTimeout)
+        let deadline = self.replyDeadline
         // Open again, it may have been lost once more before this task went on.
         repeat { try await self.waitUntilOpen(until: deadline) } while !self.machine.isOpen
         self.lastChannelID += 1
@@ -157,22 +157,17 @@ extension AMQPConnection {
         try self.submit(method, id: id, waiter: waiter, on: core)
         let timeout = self.configuration.replyTimeout
         let number = core.number
-        let deadline = self.scheduler.schedule(after: timeout) {
-            self.assumeIsolated { $0.requestTimedOut(id: id, method.id, number: number, after: timeout) }
-            // Should its channel not be there any more.
+        let end = NIODeadline.after(timeout)
+        // A caller that has waited before gives up earlier; the channel is not to blame then, and stays.
+        let isLate = callersDeadline.map { end - $0 > .milliseconds(10) } ?? false
+        let deadline = self.scheduler.schedule(at: isLate ? callersDeadline ?? end : end) {
+            if !isLate {
+                self.assumeIsolated { $0.requestTimedOut(id: id, method.id, number: number, after: timeout) }
+            }
+            // Should its channel not be there any more, or stay.
             waiter.resolve(.failure(AMQPError(.timedOut, "no answer to \(method.id) within \(timeout)")))
         }
-        // A caller that has waited before gives up earlier; the channel is not to blame, and stays.
-        let hasWaited = callersDeadline.map { .now() + TimeAmount(timeout.inBounds) - $0 > .milliseconds(10) } ?? false
-        let givingUp = callersDeadline.flatMap { hasWaited ? $0 : nil }.map {
-            self.scheduler.schedule(at: $0) {
-                waiter.resolve(.failure(AMQPError(.timedOut, "no answer to \(method.id) in time, after a recovery")))
-            }
-        }
-        defer {
-            self.scheduler.cancel(deadline)
-            if let givingUp { self.scheduler.cancel(givingUp) }
-        }
+        defer { self.scheduler.cancel(deadline) }
         do {
             return try await waiter.value()
         } catch {

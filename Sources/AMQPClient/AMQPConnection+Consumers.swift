@@ -146,10 +146,14 @@ extension AMQPConnection {
         core.record.remove(consumer)
         self.detach(consumer)
         self.add(ChannelConsumer(consume, sink: ReturningSink(), prefetchCount: nil), to: core)
+        self.cancelForNobody(consume.consumerTag, on: core)
+    }
+
+    /// Asks for the end of a subscription, without anybody who waits for the answer.
+    private func cancelForNobody(_ tag: String, on core: ChannelCore) {
         self.lastRequestID += 1
         let nobody = ReplyWaiter(cancelled: .cancelled)
-        try? self.submit(
-            .basicCancel(.init(consumerTag: consume.consumerTag)), id: self.lastRequestID, waiter: nobody, on: core)
+        try? self.submit(.basicCancel(.init(consumerTag: tag)), id: self.lastRequestID, waiter: nobody, on: core)
     }
 
     /// Ends a subscription. Where the broker does not know it just now, it is not told.
@@ -170,18 +174,13 @@ extension AMQPConnection {
             return
         }
         self.leave(consumer)
-        let method = AMQPMethod.basicCancel(.init(consumerTag: tag))
         self.lastRequestID += 1
         let id = self.lastRequestID
         do {
-            _ = try await self.perform(method, id: id, on: core)
+            _ = try await self.perform(.basicCancel(.init(consumerTag: tag)), id: id, on: core)
         } catch  where error.code == .cancelled {
             // Its turn had not come, and whoever asked does not wait for it: it goes out all the same.
-            if core.consumers[tag] === consumer, !core.machine.isPending(id: id) {
-                self.lastRequestID += 1
-                let nobody = ReplyWaiter(cancelled: .cancelled)
-                try? self.submit(method, id: self.lastRequestID, waiter: nobody, on: core)
-            }
+            if core.consumers[tag] === consumer, !core.machine.isPending(id: id) { self.cancelForNobody(tag, on: core) }
             throw error
         } catch {
             // With the channel's generation the consumer is gone as well, and it is not started again.

@@ -89,9 +89,11 @@ extension AMQPConnection {
             guard record.core === core, record.missingConsumers.contains(where: { $0 === consumer }) else { return }
             try await self.subscribe(consumer, on: core)
         } catch {
-            // Closed, or lost, by somebody else.
-            guard error.isRefusal || record.core === core else { return }
-            guard error.isRefusal else { throw error }
+            guard error.isRefusal else {
+                // Closed, or lost, by somebody else.
+                if record.core !== core { return }
+                throw error
+            }
             if error.reply?.code == 404 {
                 guard self.topology.knows(queue: consumer.method.queue) else {
                     // Whoever made the queue deleted it: nothing will come any more.
@@ -129,14 +131,18 @@ extension ChannelConsumer {
 }
 
 extension AMQPRecoveryReport {
-    /// Whether all that is missing is held by somebody else, who may well be ourselves before the loss: an exclusive queue
-    /// (405), what depends on it, or the right to consume alone (403).
+    /// Whether all that is missing is locked, or depends on what is.
     fileprivate var isLockedOut: Bool {
-        let codes = self.failures.map { $0.error.reply?.code }
-        return codes.contains { $0 == 405 || $0 == 403 }
-            && zip(self.failures, codes).allSatisfy { failure, code in
-                code == 405 || failure.error.code == .consumerCancelled
-                    || code == 403 && failure.error.reply?.text.contains("in exclusive use") == true
-            }
+        self.failures.contains(where: \.isLock)
+            && self.failures.allSatisfy { $0.isLock || $0.error.code == .consumerCancelled }
+    }
+}
+
+extension AMQPRecoveryReport.Failure {
+    /// Somebody else holds it, who may well be ourselves before the loss: an exclusive queue (405), or the right to consume
+    /// alone (403).
+    fileprivate var isLock: Bool {
+        guard let reply = self.error.reply else { return false }
+        return reply.code == 405 || reply.code == 403 && reply.text.contains("in exclusive use")
     }
 }

@@ -103,7 +103,8 @@ public actor AMQPConnection {
     /// - Parameters:
     ///   - eventLoop: where the connection lives; by default one of the process's shared loops.
     /// - Throws: ``AMQPError``, within ``AMQPConfiguration/connectTimeout``: `connectFailed`, `connectTimedOut`, `tlsFailed`,
-    ///   `connectionClosed` (the broker closed it before it was open), `authenticationFailed`, `virtualHostRefused`, `invalidArgument`, `protocolViolation` or `cancelled`.
+    ///   `connectionClosed` (the broker closed it before it was open), `authenticationFailed`, `virtualHostRefused`,
+    ///   `invalidArgument`, `protocolViolation` or `cancelled`.
     public static func connect(
         _ configuration: AMQPConfiguration = .init(), on eventLoop: (any EventLoop)? = nil, logger: Logger? = nil
     ) async throws(AMQPError) -> AMQPConnection {

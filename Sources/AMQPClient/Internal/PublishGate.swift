@@ -297,8 +297,7 @@ final class PublishGate: Sendable {
             }
             return (state.removeAllSuspended(), unconfirmed)
         }
-        for entry in suspended { entry.waiter.resolve(.failure(error)) }
-        Self.fail(unconfirmed, because: error)
+        Self.fail(suspended, unconfirmed, because: error)
     }
 
     /// `connection.blocked` and `connection.unblocked`.
@@ -387,8 +386,7 @@ final class PublishGate: Sendable {
             let suspended = state.removeSuspended(channel)
             return (suspended, unconfirmed, Self.append(farewell, channel, &state))
         }
-        for entry in suspended { entry.waiter.resolve(.failure(error)) }
-        Self.fail(unconfirmed, because: error)
+        Self.fail(suspended, unconfirmed, because: error)
         if wake { self.wake() }
     }
 
@@ -396,8 +394,7 @@ final class PublishGate: Sendable {
         // Nobody, if it was closed before.
         let (suspended, unconfirmed) = self.state.withLockedValue { $0.removeChannel(id) }
         let error = AMQPError(.channelClosed, "the channel is closed")
-        for entry in suspended { entry.waiter.resolve(.failure(error)) }
-        Self.fail(unconfirmed, because: error)
+        Self.fail(suspended, unconfirmed, because: error)
     }
 
     func pauseChannel(_ id: UInt64, _ isPaused: Bool) {
@@ -436,6 +433,14 @@ final class PublishGate: Sendable {
 
     func returned(channel id: UInt64, _ message: MandatoryMessage, reply: AMQPError.Reply) {
         self.state.withLockedValue { $0.channel(id)?.confirms?.returned(message, reply: reply) }
+    }
+
+    /// Nothing more is published: neither those that wait for room, nor those that wait for a confirm, wait on.
+    private static func fail(
+        _ suspended: some Sequence<GateChannel.Suspended>, _ unconfirmed: [PublishWaiter], because error: AMQPError
+    ) {
+        for entry in suspended { entry.waiter.resolve(.failure(error)) }
+        self.fail(unconfirmed, because: error)
     }
 
     private static func fail(_ unconfirmed: [PublishWaiter], because error: AMQPError) {
