@@ -4,10 +4,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-haredo=Tool/.build/release/haredo
-[[ -x $haredo ]] || swift build -c release --package-path Tool --product haredo
-swift build --package-path Examples
-bin=$(swift build --package-path Examples --show-bin-path)
+haredo=.build/release/haredo
+[[ -x $haredo ]] || swift build -c release --package-path Tool --scratch-path .build --product haredo
+swift build --package-path Examples --scratch-path .build
+bin=$(swift build --package-path Examples --scratch-path .build --show-bin-path)
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/haredo-examples.XXXXXX")
 broker=

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Throws hostile bytes at parser, client and broker, in a build of its own (.build-fuzz): optimised, with assertions.
+# Throws hostile bytes at parser, client and broker, in an optimised build with assertions, which the next build replaces.
 #   Scripts/fuzz.sh [SECONDS] [TARGET...]  libFuzzer for SECONDS in all (60) on the targets wire, tables, client, broker
 #   Scripts/fuzz.sh seeded                 the attacks of Tests/HostileTests, see Tests/HostileSupport/HostileRun.swift for
 #                                          variables; one process per core, each with its share of the cases and its own seed
@@ -27,8 +27,8 @@ fi
 
 export HAREDO_FUZZ=1
 echo "==> Fuzz: build"
-swift build -c release --scratch-path .build-fuzz --product HareDoFuzz
-binary=$(swift build -c release --scratch-path .build-fuzz --show-bin-path)/HareDoFuzz
+swift build -c release --product HareDoFuzz
+binary=$(swift build -c release --show-bin-path)/HareDoFuzz
 # The order of dictionaries is part of what an input does.
 export SWIFT_DETERMINISTIC_HASHING=1
 

@@ -63,8 +63,8 @@ else
 fi
 
 test_package "Library"
-test_package "Tool" --package-path Tool
-step "Tool: release build" swift build -c release --package-path Tool --product haredo
+test_package "Tool" --package-path Tool --scratch-path .build
+step "Tool: release build" swift build -c release --package-path Tool --scratch-path .build --product haredo
 
 title='Summary' log=
 names() { sed -n "s/^$1 //p" "$HAREDO_TEST_LEDGER" | sort; }

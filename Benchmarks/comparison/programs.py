@@ -67,11 +67,11 @@ class HareDo(Program):
         if self.built is None:
             if shutil.which("swift") is None:
                 raise children.Failure("there is no 'swift' in PATH: install Swift 6.2 or later (swift.org/install)")
-            package = os.path.join(self.root, "Tool")
+            package, scratch = os.path.join(self.root, "Tool"), os.path.join(self.root, ".build")
             children.run(
-                ["swift", "build", "-c", "release", "--package-path", package, "--product", "haredo"],
+                ["swift", "build", "-c", "release", "--package-path", package, "--scratch-path", scratch, "--product", "haredo"],
                 BUILD_SECONDS, shows_output=True)
-            self.built = os.path.join(package, ".build", "release", "haredo")
+            self.built = os.path.join(scratch, "release", "haredo")
         self.command = [os.path.abspath(self.built), "bench"]
 
     def versions(self):
@@ -87,7 +87,7 @@ class HareDo(Program):
 class Peer(Program):
     def __init__(self, root):
         self.folder = os.path.join(root, "Benchmarks", "Peers", self.name)
-        self.products = os.path.join(root, "Benchmarks", ".build")
+        self.products = os.path.join(root, ".build", "peers")
         os.makedirs(self.products, exist_ok=True)
 
 
