@@ -37,7 +37,10 @@ let package = Package(
     products: [
         .library(name: "HareDo", targets: ["HareDo"]),
         // The same targets as one shared library: a program and the plugins it loads must hold one copy of HareDo.
-        .library(name: "HareDoDynamic", type: .dynamic, targets: ["HareDo", "AMQPClient", "AMQPBroker", "AMQPWire"]),
+        .library(
+            name: "HareDoDynamic", type: .dynamic,
+            targets: ["HareDo", "HareDoTesting", "AMQPClient", "AMQPBroker", "AMQPWire"]),
+        .library(name: "HareDoTesting", targets: ["HareDoTesting"]),
         .library(name: "AMQPClient", targets: ["AMQPClient"]),
         .library(name: "AMQPBroker", targets: ["AMQPBroker"]),
         .library(name: "AMQPWire", targets: ["AMQPWire"]),
@@ -61,7 +64,7 @@ let package = Package(
             swiftSettings: ours),
         .target(
             name: "AMQPBroker",
-            dependencies: ["AMQPWire", nioCore, nioPosix, nioConcurrency, deques, heaps, logging],
+            dependencies: ["AMQPWire", nioCore, nioPosix, nioSSL, nioConcurrency, deques, heaps, logging],
             swiftSettings: ours),
         .target(
             name: "HareDo",
@@ -71,6 +74,9 @@ let package = Package(
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ],
             swiftSettings: ours),
+        // For users' tests, with whatever testing library they have.
+        .target(
+            name: "HareDoTesting", dependencies: ["HareDo", "AMQPClient", "AMQPBroker"], swiftSettings: ours),
         .testTarget(
             name: "AMQPWireTests", dependencies: ["AMQPWire", "AMQPWireGenerator", "HostileSupport", nioCore],
             // Read where they lie.
@@ -98,7 +104,8 @@ let package = Package(
             ], path: "Tests/HostileSupport", swiftSettings: ours),
         .testTarget(name: "HostileTests", dependencies: ["HostileSupport", nioCore], swiftSettings: ours),
         .testTarget(
-            name: "ConformanceTests", dependencies: ["AMQPClient", "AMQPWire", "TestSupport", nioCore, nioConcurrency],
+            name: "ConformanceTests",
+            dependencies: ["AMQPClient", "AMQPWire", "TestSupport", nioCore, nioPosix, nioConcurrency],
             swiftSettings: ours),
         // A real RabbitMQ whose operator and whose network do what they sometimes do.
         .testTarget(
@@ -111,6 +118,10 @@ let package = Package(
                 "HareDo", "AMQPClient", "AMQPBroker", "AMQPWire", "TestSupport", nioCore, nioConcurrency, logging,
             ],
             swiftSettings: ours),
+        // What a user would write: no test support, and what stands in Docs/testing.md.
+        .testTarget(
+            name: "HareDoTestingTests",
+            dependencies: ["HareDoTesting", "HareDo", "AMQPClient", "AMQPBroker"], swiftSettings: ours),
         // Peers is what they run: programs in other languages.
         .testTarget(
             name: "InteroperationTests",
@@ -120,10 +131,16 @@ let package = Package(
 )
 
 if isFuzzing {
-    package.targets.append(
+    package.targets += [
         .executableTarget(
             name: "HareDoFuzz", dependencies: ["HostileSupport"], path: "Tests/Fuzz", exclude: ["Corpus"],
-            swiftSettings: ours, linkerSettings: [.unsafeFlags(["-sanitize=fuzzer", "-use-ld=lld"])]))
+            swiftSettings: ours, linkerSettings: [.unsafeFlags(["-sanitize=fuzzer", "-use-ld=lld"])]),
+        // The same build without libFuzzer: attacks from a seed, which nothing steers.
+        .target(name: "NoCoverage", path: "Tests/NoCoverage"),
+        .executableTarget(
+            name: "HareDoSeeded", dependencies: ["HostileSupport", "NoCoverage"], path: "Tests/Seeded",
+            swiftSettings: ours),
+    ]
 }
 
 // What takes long, or breaks a RabbitMQ many times: `make test-long` sets it.

@@ -10,19 +10,45 @@ extension AMQPEmbeddedBroker {
         case unixDomainSocket(path: String)
     }
 
-    /// How closely the broker follows the newest RabbitMQ.
+    /// Which RabbitMQ the broker follows where versions differ.
     public enum Compatibility: Hashable, Sendable {
-        /// As RabbitMQ 4.3 and later: a queue that is neither durable nor exclusive is refused with 541.
+        /// RabbitMQ 4.3: a queue that is neither durable nor exclusive is refused with 541, and what else is in
+        /// `Docs/embedded-broker.md`. Code that works with it works with all of them.
         case strict
-        /// As older versions: such a queue is declared, with a warning in the log.
+        /// RabbitMQ 3.10: such a queue is declared, with a warning in the log; `basic.qos` with `global` is a limit of the
+        /// channel.
         case lenient
+    }
+
+    /// A listener for TLS. All files are PEM.
+    public struct TLS: Hashable, Sendable {
+        public var host: String
+        /// 0 is any free one; see ``AMQPEmbeddedBroker/tlsURL``.
+        public var port: Int
+        /// The server's certificate, then those that lead to its authority.
+        public var certificateChainFile: String
+        public var privateKeyFile: String
+        /// Whose certificates clients have to show; `nil` asks for none.
+        public var clientAuthorityFile: String?
+
+        public init(
+            host: String = "127.0.0.1", port: Int = 0, certificateChainFile: String, privateKeyFile: String,
+            clientAuthorityFile: String? = nil
+        ) {
+            self.host = host
+            self.port = port
+            self.certificateChainFile = certificateChainFile
+            self.privateKeyFile = privateKeyFile
+            self.clientAuthorityFile = clientAuthorityFile
+        }
     }
 
     /// What a broker is started with.
     public struct Configuration: Sendable {
         public var address = Address.tcp(host: "127.0.0.1", port: 0)
-        /// Passwords by login name. `guest` may log in from this machine only, as with RabbitMQ.
-        public var users = ["guest": "guest"]
+        /// By login name; a string is a password with every permission. `guest` may log in from this machine only, as with
+        /// RabbitMQ.
+        public var users: [String: User] = ["guest": "guest"]
         /// Names of the virtual hosts. At least one.
         public var virtualHosts: Set<String> = ["/"]
         /// Seconds between heartbeats, offered to clients, which have the last word; 0 suggests none.
@@ -39,6 +65,13 @@ extension AMQPEmbeddedBroker {
         public var closeTimeout: Duration = .seconds(2)
         /// Connections at a time; further ones are closed at once.
         public var maximumConnections = 10_000
+        /// Queues in one virtual host; declaring a further one is refused with 406.
+        public var maximumQueues = 100_000
+        /// Bytes that messages may hold. Above it whoever publishes is told `connection.blocked` and not read any more,
+        /// until an eighth of it is free again.
+        public var memoryLimit = 1 << 30
+        /// Where it listens for TLS besides ``address``; `nil` is nowhere.
+        public var tls: TLS?
         public var compatibility = Compatibility.strict
         /// Where the broker runs; `nil` is NIO's own group, shared by the process. It is not shut down by the broker.
         public var eventLoopGroup: (any EventLoopGroup)?

@@ -24,14 +24,21 @@ public final class AMQPEmbeddedBroker: Sendable {
     /// A broker on a Unix-domain socket has `unix:` and the path instead.
     public let url: String
 
-    private let listener: any Channel
+    /// `amqps://…` if the configuration has ``Configuration/tls``.
+    public let tlsURL: String?
+
+    /// The one for TLS last.
+    private let listeners: [any Channel]
     /// Connections, and what they work on.
     package let core: BrokerCore
 
-    private init(_ core: BrokerCore, listener: any Channel) {
+    private init(_ core: BrokerCore, listener: any Channel, tlsListener: (any Channel)?) {
         self.core = core
-        self.listener = listener
+        self.listeners = [listener] + [tlsListener].compactMap(\.self)
         let configuration = core.configuration
+        self.tlsURL = configuration.tls.map {
+            Self.url(configuration, scheme: "amqps", host: $0.host, port: tlsListener?.localAddress?.port ?? $0.port)
+        }
         switch configuration.address {
         case .tcp(let host, _):
             let port = listener.localAddress?.port
@@ -52,13 +59,20 @@ public final class AMQPEmbeddedBroker: Sendable {
     ) async throws(AMQPBrokerError) -> AMQPEmbeddedBroker {
         let group: any EventLoopGroup = configuration.eventLoopGroup ?? MultiThreadedEventLoopGroup.singleton
         let core = try BrokerCore(configuration, on: group, logger: logger)
-        let bootstrap = ServerBootstrap(group: group)
-            .serverChannelOption(.backlog, value: 1024)
-            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .childChannelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture { try core.serve(channel) }
-            }
-        return AMQPEmbeddedBroker(core, listener: try await Self.bind(bootstrap, configuration.address))
+        var tlsContext: BrokerTLS?
+        if let tls = configuration.tls { tlsContext = try BrokerTLS(tls) }
+        let listener = try await Self.bind(Self.bootstrap(group, core, nil), configuration.address)
+        guard let tls = configuration.tls, let tlsContext else {
+            return AMQPEmbeddedBroker(core, listener: listener, tlsListener: nil)
+        }
+        do {
+            let tlsListener = try await Self.bind(
+                Self.bootstrap(group, core, tlsContext), .tcp(host: tls.host, port: tls.port))
+            return AMQPEmbeddedBroker(core, listener: listener, tlsListener: tlsListener)
+        } catch {
+            try? await listener.close().get()
+            throw error
+        }
     }
 
     /// Stops listening, closes every connection with 320 `CONNECTION_FORCED`, and returns when all of them are closed.
@@ -66,15 +80,15 @@ public final class AMQPEmbeddedBroker: Sendable {
     /// A client that does not answer is cut off after ``Configuration/closeTimeout``. Calling it again only waits
     /// for the same.
     public func stop() async {
-        self.listener.close(promise: nil)
-        try? await self.listener.closeFuture.get()
+        for listener in self.listeners {
+            listener.close(promise: nil)
+            try? await listener.closeFuture.get()
+        }
         let connections = self.core.registry.close()
         for connection in connections {
-            connection.eventLoop.execute {
-                connection.pipeline.fireUserInboundEventTriggered(
-                    ForcedClose(
-                        exception: .connectionForced("broker forced connection closure with reason 'shutdown'")))
-            }
+            ConnectionRegistry.tell(
+                connection,
+                ForcedClose(exception: .connectionForced("broker forced connection closure with reason 'shutdown'")))
         }
         for connection in connections {
             // Bounded by the close timeout of the connection itself.
@@ -85,6 +99,20 @@ public final class AMQPEmbeddedBroker: Sendable {
     }
 
     // MARK: - Parts
+
+    private static func bootstrap(
+        _ group: any EventLoopGroup, _ core: BrokerCore, _ tls: BrokerTLS?
+    ) -> ServerBootstrap {
+        ServerBootstrap(group: group)
+            .serverChannelOption(.backlog, value: 1024)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .childChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    if let tls { try channel.pipeline.syncOperations.addHandler(tls.makeHandler()) }
+                    try core.serve(channel)
+                }
+            }
+    }
 
     private static func bind(
         _ bootstrap: ServerBootstrap, _ address: Address
@@ -133,9 +161,11 @@ public final class AMQPEmbeddedBroker: Sendable {
         }
     }
 
-    private static func url(_ configuration: Configuration, host: String, port: Int) -> String {
+    private static func url(
+        _ configuration: Configuration, scheme: String = "amqp", host: String, port: Int
+    ) -> String {
         let user = configuration.users["guest"] == nil ? configuration.users.keys.min() ?? "" : "guest"
-        let password = configuration.users[user] ?? ""
+        let password = configuration.users[user]?.password ?? ""
         let host = host.contains(":") ? "[\(host)]" : host
         let path: String
         if configuration.virtualHosts.contains("/") {
@@ -143,7 +173,7 @@ public final class AMQPEmbeddedBroker: Sendable {
         } else {
             path = "/" + Self.percentEncoded(configuration.virtualHosts.min() ?? "")
         }
-        return "amqp://\(Self.percentEncoded(user)):\(Self.percentEncoded(password))@\(host):\(port)\(path)"
+        return "\(scheme)://\(Self.percentEncoded(user)):\(Self.percentEncoded(password))@\(host):\(port)\(path)"
     }
 
     private static func percentEncoded(_ text: String) -> String {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import AMQPWire
 package import Logging
+import NIOConcurrencyHelpers
 package import NIOCore
 
 /// Everything of a broker but its listener: virtual hosts, and connections whichever way they come in.
@@ -8,6 +9,10 @@ package final class BrokerCore: Sendable {
     let configuration: AMQPEmbeddedBroker.Configuration
     let virtualHosts: [String: VirtualHost]
     let registry: ConnectionRegistry
+    let memory: MemoryGauge
+    let clock = BrokerClock()
+    /// Whether a test says that memory is short.
+    private let forcedAlarm = NIOLockedValueBox(false)
     private let settings: BrokerConnection.Settings
     private let logger: Logger
 
@@ -19,30 +24,48 @@ package final class BrokerCore: Sendable {
         try Self.check(configuration)
         self.configuration = configuration
         self.logger = logger ?? Logger(label: "amqp.broker") { _ in SwiftLogNoOpLogHandler() }
+        let memory = MemoryGauge(limit: configuration.memoryLimit)
+        let access = AccessList(configuration.users)
         var virtualHosts: [String: VirtualHost] = [:]
         for name in configuration.virtualHosts {
             virtualHosts[name] = VirtualHost(
                 name: name,
                 settings: .init(
-                    compatibility: configuration.compatibility, maximumMessageSize: configuration.maximumMessageSize),
-                eventLoop: group.next())
+                    compatibility: configuration.compatibility, maximumMessageSize: configuration.maximumMessageSize,
+                    maximumQueues: configuration.maximumQueues, access: access, memory: memory),
+                eventLoop: group.next(), clock: self.clock)
         }
+        self.memory = memory
         self.virtualHosts = virtualHosts
         self.registry = ConnectionRegistry(limit: configuration.maximumConnections)
-        self.settings = Self.settings(configuration, virtualHosts)
+        let forcedAlarm = self.forcedAlarm
+        self.settings = Self.settings(configuration, access, virtualHosts) {
+            memory.isOver || forcedAlarm.withLockedValue { $0 }
+        }
+        let registry = self.registry
+        memory.observe { registry.tellAll(AlarmChanged()) }
     }
+
+    /// Memory is short although it is not, or no longer so.
+    func forceAlarm(_ isOn: Bool) {
+        self.forcedAlarm.withLockedValue { $0 = isOn }
+        self.registry.tellAll(AlarmChanged())
+    }
+
+    var hasAlarm: Bool { self.settings.hasAlarm() }
 
     /// Serves a channel that a client has connected. On its event loop.
     package func serve(_ channel: any Channel) throws {
-        guard self.registry.add(channel) else {
+        guard let number = self.registry.add(channel) else {
             self.logger.debug("A connection was refused: there are too many")
             throw AMQPBrokerError(.cannotListen, "too many connections")
         }
         var logger = self.logger
-        logger[metadataKey: LogKey.connection] = "\(self.registry.nextNumber())"
+        logger[metadataKey: LogKey.connection] = "\(number)"
         logger[metadataKey: LogKey.peerAddress] = "\(channel.remoteAddress?.description ?? "")"
         try channel.pipeline.syncOperations.addHandler(
-            BrokerConnection(settings: self.settings, output: ConnectionOutput(channel: channel), logger: logger))
+            BrokerConnection(
+                settings: self.settings, number: number, output: ConnectionOutput(channel: channel), logger: logger))
     }
 
     /// Ends the timers of the virtual hosts.
@@ -93,23 +116,30 @@ package final class BrokerCore: Sendable {
         try require(configuration.maximumMessageSize >= 0, "maximumMessageSize must not be negative")
         try require(configuration.handshakeTimeout > .zero, "handshakeTimeout must be above zero")
         try require(configuration.closeTimeout > .zero, "closeTimeout must be above zero")
+        try require(configuration.memoryLimit > 0, "memoryLimit must be above zero")
+        try require(configuration.maximumQueues >= 0, "maximumQueues must not be negative")
+        if let (user, pattern) = AccessList(configuration.users).invalidPattern {
+            throw AMQPBrokerError(
+                .invalidConfiguration, "a permission of user '\(user)' is no regular expression: \(pattern)")
+        }
         try require(
             configuration.users.keys.allSatisfy { $0.utf8.count <= 255 }, "a user name has more than 255 bytes")
     }
 
     private static func settings(
-        _ configuration: AMQPEmbeddedBroker.Configuration, _ virtualHosts: [String: VirtualHost]
+        _ configuration: AMQPEmbeddedBroker.Configuration, _ access: AccessList,
+        _ virtualHosts: [String: VirtualHost], hasAlarm: @escaping @Sendable () -> Bool
     ) -> BrokerConnection.Settings {
         BrokerConnection.Settings(
             handshake: { isLocal in
                 Handshake.Parameters(
-                    users: configuration.users, virtualHosts: configuration.virtualHosts,
+                    access: access, virtualHosts: configuration.virtualHosts,
                     channelMax: configuration.channelMax, frameMax: configuration.frameMax,
                     heartbeat: configuration.heartbeat, isLocal: isLocal)
             },
             handshakeTimeout: TimeAmount(configuration.handshakeTimeout),
             closeTimeout: TimeAmount(configuration.closeTimeout),
             maximumMessageSize: configuration.maximumMessageSize, frameMax: configuration.frameMax,
-            virtualHosts: virtualHosts)
+            virtualHosts: virtualHosts, hasAlarm: hasAlarm)
     }
 }

@@ -22,6 +22,14 @@ struct BrokerException: Error, Hashable, Sendable {
         self.method = method
     }
 
+    /// With a text of somebody else's.
+    init(code: UInt16, text: String, scope: Scope) {
+        self.code = code
+        self.text = Self.truncated(text)
+        self.scope = scope
+        self.method = nil
+    }
+
     /// What the codec refused; the stream cannot be followed any further.
     init(_ error: AMQPWireError) {
         self.init(error.replyCode, error.message, scope: .connection, method: error.method)

@@ -57,9 +57,9 @@ struct ConfirmTrackerTests {
     func gathered() {
         var tracker = ConfirmTracker()
         #expect(tracker.takeAcknowledgement() == nil)
-        tracker.published()
+        tracker.accepted()
         #expect(tracker.takeAcknowledgement() == .init(deliveryTag: 1, multiple: false))
-        for _ in 0..<3 { tracker.published() }
+        for _ in 0..<3 { tracker.accepted() }
         #expect(tracker.takeAcknowledgement() == .init(deliveryTag: 4, multiple: true))
         #expect(tracker.takeAcknowledgement() == nil)
     }

@@ -57,7 +57,7 @@ struct HostileInputTests {
             ([1, 0, 1, 0, 0, 0, 4, 0, 99, 0, 99, 0xCE], 503),
             ([2, 0, 1, 0, 0, 0, 14, 0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0xCE], 505),
             ([3, 0, 1, 0, 0, 0, 1, 65, 0xCE], 505), ([1, 0, 1, 0, 0, 0, 4, 0, 60, 0, 40, 0xCE], 502),
-            ([1, 0, 0, 0, 0, 0, 5, 0, 20, 0, 10, 0, 0xCE], 503),
+            ([1, 0, 0, 0, 0, 0, 5, 0, 20, 0, 10, 0, 0xCE], 504),
         ] as [([UInt8], UInt16)])
     func badFrames(bytes: [UInt8], code: UInt16) async throws {
         try await withBroker { broker in

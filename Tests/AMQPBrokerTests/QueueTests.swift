@@ -18,7 +18,7 @@ struct QueueTests {
     func message(_ text: String, timeToLive: TimeAmount? = nil) -> BrokerMessage {
         BrokerMessage(
             exchange: "", routingKey: "q", properties: ByteBuffer(), body: ByteBuffer(string: text),
-            timeToLive: timeToLive)
+            traits: .init(timeToLive: timeToLive))
     }
 
     func consumer(_ number: UInt32) -> SlotID<BrokerConsumer> { SlotID(index: number, generation: 0) }
@@ -27,8 +27,7 @@ struct QueueTests {
         _ number: UInt32, to queue: inout BrokerQueue, prefetch: Int = 0, noAck: Bool = false, priority: Int64 = 0
     ) {
         queue.addConsumer(
-            self.consumer(number), prefetch: prefetch, noAck: noAck, exclusive: false, priority: priority,
-            isPaused: false)
+            self.consumer(number), prefetch: prefetch, noAck: noAck, exclusive: false, priority: priority)
     }
 
     /// `#require` cannot call what is mutating.
@@ -106,10 +105,10 @@ struct QueueTests {
     func pausing() throws {
         var queue = try self.makeQueue()
         self.add(1, to: &queue)
-        queue.setPaused(self.consumer(1), true)
+        queue.hold(self.consumer(1), .connection)
         queue.enqueue(self.message("a"), now: self.start)
         #expect(self.deliveries(&queue).isEmpty)
-        queue.setPaused(self.consumer(1), false)
+        queue.free(self.consumer(1), .connection)
         #expect(self.deliveries(&queue) == ["a>1"])
     }
 
@@ -139,8 +138,8 @@ struct QueueTests {
         for text in ["a", "b", "c", "d", "e"] { queue.enqueue(self.message(text), now: self.start) }
         let taken = (0..<4).compactMap { _ in queue.get(now: self.start) }
         // "b" first, alone; then the others in any order.
-        queue.requeue([taken[1]])
-        queue.requeue([taken[3], taken[0], taken[2]])
+        queue.requeue([taken[1]], isCounted: false)
+        queue.requeue([taken[3], taken[0], taken[2]], isCounted: false)
         #expect(queue.unackedCount == 0)
         var texts: [String] = []
         var redelivered: [Bool] = []
@@ -158,8 +157,8 @@ struct QueueTests {
         for text in ["a", "b", "c"] { queue.enqueue(self.message(text), now: self.start) }
         let a = try self.require(queue.get(now: self.start))
         let b = try self.require(queue.get(now: self.start))
-        queue.requeue([a])
-        queue.requeue([b])
+        queue.requeue([a], isCounted: false)
+        queue.requeue([b], isCounted: false)
         #expect((0..<3).map { _ in self.text(queue.get(now: self.start)) } == ["a", "b", "c"])
     }
 
@@ -170,7 +169,7 @@ struct QueueTests {
         let a = try self.require(queue.get(now: self.start))
         #expect(queue.purge() == 2)
         #expect(queue.unackedCount == 1)
-        queue.requeue([a])
+        queue.requeue([a], isCounted: false)
         #expect(queue.ready.count == 1)
     }
 
@@ -225,7 +224,7 @@ struct QueueTests {
         var queue = try self.makeQueue(["x-message-ttl": 100])
         queue.enqueue(self.message("a"), now: self.start)
         let taken = try self.require(queue.get(now: self.start + .milliseconds(90)))
-        queue.requeue([taken])
+        queue.requeue([taken], isCounted: false)
         #expect(queue.nextDeadline == self.start + .milliseconds(100))
     }
 
@@ -257,14 +256,19 @@ struct QueueTests {
     @Test("is declared again with the same numbers in other widths, and with an explicit classic type")
     func equivalence() throws {
         let queue = try self.makeQueue(["x-message-ttl": .int32(5), "x-custom": 1])
-        let same = try self.makeQueue(["x-message-ttl": .int64(5), "x-queue-type": "classic"])
-        #expect(throws: Never.self) { try queue.properties.check(equivalent: same.properties, resource: "q") }
-        let other = try self.makeQueue(["x-message-ttl": .int64(6)])
-        let error = #expect(throws: BrokerException.self) {
-            try queue.properties.check(equivalent: other.properties, resource: "queue 'q' in vhost '/'")
+        func check(_ arguments: AMQPTable) throws(BrokerException) {
+            try queue.properties.check(
+                equivalent: .init(queue: "q", durable: true, arguments: arguments), resource: "queue 'q' in vhost '/'")
         }
-        #expect(
-            error?.text == "PRECONDITION_FAILED - inequivalent arg 'x-message-ttl' for queue 'q' in vhost '/': "
-                + "received the value '6' of type 'long' but current is the value '5' of type 'signedint'")
+        #expect(throws: Never.self) { try check(["x-message-ttl": .int64(5), "x-queue-type": "classic"]) }
+        for (arguments, difference) in [
+            (["x-message-ttl": .int64(6)], "received '6' but current is '5'"),
+            ([:], "received none but current is the value '5' of type 'signedint'"),
+        ] as [(AMQPTable, String)] {
+            let error = #expect(throws: BrokerException.self) { try check(arguments) }
+            #expect(
+                error?.text == "PRECONDITION_FAILED - inequivalent arg 'x-message-ttl' for queue 'q' in vhost '/': "
+                    + difference)
+        }
     }
 }

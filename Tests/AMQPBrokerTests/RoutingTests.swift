@@ -107,7 +107,7 @@ struct RoutingTests {
     // MARK: - From exchange to exchange
 
     func route(_ table: RoutingTable, _ exchange: String, _ keys: [String] = ["k"]) -> [SlotID<BrokerQueue>] {
-        table.route(exchange: exchange, keys: keys, headers: { [:] }, queueNamed: { _ in nil })
+        table.route(exchange: exchange, keys: keys, headers: { [:] })
     }
 
     @Test("goes in circles once, and gives each queue one copy")

@@ -9,6 +9,18 @@ struct ForcedClose: Sendable {
     let exception: BrokerException
 }
 
+/// Asks it to close a channel with a reason.
+struct ForcedChannelClose: Sendable {
+    let channel: UInt16
+    let exception: BrokerException
+}
+
+/// Tells it that memory is short, or no longer.
+struct AlarmChanged: Sendable {}
+
+/// Asks it to read and write no more, as if the network between had gone.
+struct FallSilent: Sendable {}
+
 /// Drives one connection: bytes in, handshake, commands to the virtual host, and the end. On its event loop only.
 final class BrokerConnection: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
@@ -23,6 +35,8 @@ final class BrokerConnection: ChannelDuplexHandler {
         var maximumMessageSize: Int
         var frameMax: UInt32
         var virtualHosts: [String: VirtualHost]
+        /// Whether memory is short: who publishes is not read any more.
+        var hasAlarm: @Sendable () -> Bool
     }
 
     private enum Phase {
@@ -36,6 +50,7 @@ final class BrokerConnection: ChannelDuplexHandler {
     }
 
     private let settings: Settings
+    private let number: UInt64
     private let logger: Logger
     private let output: ConnectionOutput
     private var phase = Phase.header(ByteBuffer())
@@ -43,13 +58,18 @@ final class BrokerConnection: ChannelDuplexHandler {
     private var session: Handshake.Session?
     private var heartbeat: HeartbeatMonitor?
     private var hasReceived = false
-    /// A read that waits until what was written has drained.
+    /// A read that waits until what was written has drained, or memory is not short any more.
     private var hasHeldRead = false
+    private var isBlocked = false
+    /// A test cut the network: nothing is read or written until somebody gives up.
+    private var isSilent = false
     private var deadline: Scheduled<Void>?
     private var heartbeatTask: RepeatedTask?
 
-    init(settings: Settings, output: ConnectionOutput, logger: Logger) {
+    /// - Parameter number: unique in the broker.
+    init(settings: Settings, number: UInt64, output: ConnectionOutput, logger: Logger) {
         self.settings = settings
+        self.number = number
         self.output = output
         self.logger = logger
         self.frames = AMQPFrameDecoder(maximumFrameSize: settings.frameMax)
@@ -62,6 +82,7 @@ final class BrokerConnection: ChannelDuplexHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard !self.isSilent else { return }
         self.hasReceived = true
         self.output.hold()
         self.received(self.unwrapInboundIn(data), context)
@@ -74,10 +95,10 @@ final class BrokerConnection: ChannelDuplexHandler {
 
     /// A client that does not read what it asked for is not listened to until it does.
     func read(context: ChannelHandlerContext) {
-        if case .open = self.phase, self.output.isThrottled {
-            self.hasHeldRead = true
-        } else {
-            context.read()
+        guard !self.isSilent else { return }
+        switch self.phase {
+        case .open where self.isBlocked || self.output.isThrottled: self.hasHeldRead = true
+        default: context.read()
         }
     }
 
@@ -86,6 +107,9 @@ final class BrokerConnection: ChannelDuplexHandler {
         case is OutputDrained: self.drained(context)
         case let event as OutputFailed: self.fail(event.exception, context)
         case let event as ForcedClose: self.fail(event.exception, context)
+        case let event as ForcedChannelClose: self.closeChannel(event)
+        case is AlarmChanged: self.alarmChanged(context)
+        case is FallSilent: self.fallSilent()
         default: context.fireUserInboundEventTriggered(event)
         }
     }
@@ -152,7 +176,9 @@ final class BrokerConnection: ChannelDuplexHandler {
             switch self.phase {
             case .handshake: guard self.processHandshake(context) else { return }
             case .open(let runner):
-                switch runner.process(&self.frames) {
+                let verdict = runner.process(&self.frames)
+                if runner.hasPublished { self.blockIfNeeded(runner) }
+                switch verdict {
                 case .waiting: return
                 case .failed(let exception): return self.fail(exception, context)
                 case .closed:
@@ -211,8 +237,11 @@ final class BrokerConnection: ChannelDuplexHandler {
             self.send(.connectionOpenOk(.init()))
             self.phase = .open(
                 CommandRunner(
-                    virtualHost: virtualHost, session: session, output: self.output,
-                    maximumMessageSize: self.settings.maximumMessageSize, logger: self.logger))
+                    virtualHost: virtualHost, session: session,
+                    identity: .init(
+                        number: self.number, name: session.connectionName,
+                        address: context.remoteAddress?.description ?? ""),
+                    output: self.output, maximumMessageSize: self.settings.maximumMessageSize, logger: self.logger))
             self.logger.debug(
                 "A connection is open",
                 metadata: [
@@ -237,9 +266,39 @@ final class BrokerConnection: ChannelDuplexHandler {
         if case .open(let runner) = self.phase { runner.resume() }
         self.process(context)
         self.output.flush()
-        guard self.hasHeldRead, !self.output.isThrottled else { return }
-        self.hasHeldRead = false
-        context.read()
+        guard !self.isBlocked, !self.output.isThrottled else { return }
+        self.releaseRead(context)
+    }
+
+    /// Who publishes while memory is short is told, if it wants to be, and not read any more (RabbitMQ's extension).
+    private func blockIfNeeded(_ runner: CommandRunner) {
+        guard !self.isBlocked, self.settings.hasAlarm() else { return }
+        self.isBlocked = true
+        runner.setBlocked(true)
+        guard self.session?.notifiesBlocked == true else { return }
+        self.send(.connectionBlocked(.init(reason: "low on memory")))
+    }
+
+    private func alarmChanged(_ context: ChannelHandlerContext) {
+        guard case .open(let runner) = self.phase, self.isBlocked, !self.settings.hasAlarm() else { return }
+        self.isBlocked = false
+        runner.setBlocked(false)
+        if self.session?.notifiesBlocked == true { self.send(.connectionUnblocked(.init())) }
+        guard !self.output.isThrottled else { return }
+        self.releaseRead(context)
+    }
+
+    // MARK: - What tests ask for
+
+    private func closeChannel(_ event: ForcedChannelClose) {
+        guard case .open(let runner) = self.phase else { return }
+        runner.closeChannel(event.channel, with: event.exception)
+    }
+
+    /// What belongs to the connection stays until its heartbeats are missed or the client hangs up, as when a network fails.
+    private func fallSilent() {
+        self.isSilent = true
+        self.output.close()
     }
 
     // MARK: - Heartbeats
@@ -282,10 +341,10 @@ final class BrokerConnection: ChannelDuplexHandler {
     private func fail(_ exception: BrokerException, _ context: ChannelHandlerContext) {
         switch self.phase {
         case .closing, .closed: return
-        case .header:
+        case .handshake where !self.isSilent, .open where !self.isSilent: break
+        case .header, .handshake, .open:
             context.close(promise: nil)
             return
-        case .handshake, .open: break
         }
         self.leaveVirtualHost()
         self.phase = .closing

@@ -31,10 +31,12 @@ final class CommandRunner {
     /// Decoded, and not run yet: one read's worth at most, for reading stops with running.
     private var commands: Deque<FrameAssembly.Command> = []
     private var hasLeft = false
+    /// Whether the commands that were run last held a publish.
+    private(set) var hasPublished = false
 
     init(
-        virtualHost: VirtualHost, session: Handshake.Session, output: ConnectionOutput, maximumMessageSize: Int,
-        logger: Logger
+        virtualHost: VirtualHost, session: Handshake.Session, identity: BrokerClient.Identity,
+        output: ConnectionOutput, maximumMessageSize: Int, logger: Logger
     ) {
         self.virtualHost = virtualHost
         self.output = output
@@ -42,11 +44,13 @@ final class CommandRunner {
         self.assembly = FrameAssembly(maximumMessageSize: maximumMessageSize, channelMax: session.channelMax)
         self.client = virtualHost.perform {
             $0.addClient(
-                BrokerClient(output: output, user: session.user, notifiesCancel: session.notifiesCancel))
+                BrokerClient(
+                    output: output, user: session.user, notifiesCancel: session.notifiesCancel, identity: identity))
         }
     }
 
     func process(_ frames: inout AMQPFrameDecoder) -> Verdict {
+        self.hasPublished = false
         // Decoding needs no lock.
         var hasFailed = false
         while !hasFailed, let command = self.assembly.nextCommand(&frames) {
@@ -60,6 +64,17 @@ final class CommandRunner {
     /// The output has drained: consumers get deliveries again.
     func resume() {
         self.virtualHost.perform { $0.resumeClient(self.client) }
+    }
+
+    /// Memory is short, or no longer: for those who look inside.
+    func setBlocked(_ isBlocked: Bool) {
+        self.virtualHost.perform { $0.clients[self.client]?.isBlocked = isBlocked }
+    }
+
+    /// Closes a channel with an error that no command of the client caused.
+    func closeChannel(_ number: UInt16, with exception: BrokerException) {
+        guard case .open(let id) = self.channels[number] else { return }
+        self.virtualHost.perform { self.closeChannel(number, id, with: exception, &$0) }
     }
 
     /// Takes the connection out of the virtual host.
@@ -101,14 +116,20 @@ final class CommandRunner {
                 LogKey.channel: "\(command.channel)", LogKey.replyCode: "\(error.code)",
                 LogKey.replyText: "\(error.text)", LogKey.method: "\(error.method?.description ?? "")",
             ])
+        self.closeChannel(command.channel, id, with: error, &state)
+        return nil
+    }
+
+    private func closeChannel(
+        _ number: UInt16, _ id: SlotID<BrokerChannel>, with error: BrokerException, _ state: inout VirtualHostState
+    ) {
         state.closeChannel(id)
-        self.channels[command.channel] = .closing
+        self.channels[number] = .closing
         self.send(
             .channelClose(
                 .init(
                     replyCode: error.code, replyText: error.text, failingClassID: error.method?.classID ?? 0,
-                    failingMethodID: error.method?.methodID ?? 0)), channel: command.channel, &state)
-        return nil
+                    failingMethodID: error.method?.methodID ?? 0)), channel: number, &state)
     }
 
     /// - Returns: whether the connection goes on.
@@ -118,7 +139,9 @@ final class CommandRunner {
         if case .failure(let exception) = command.kind { throw exception }
         if command.channel == 0 { return try self.runOnConnection(command, &state) }
         switch (self.channels[command.channel], command.kind) {
-        case (.open(let id), .publish(let publishing)): try state.publish(publishing, on: id)
+        case (.open(let id), .publish(let publishing)):
+            self.hasPublished = true
+            try state.publish(publishing, on: id)
         case (.open, .tooLarge(let size)): throw state.tooLarge(size)
         case (.open(let id), .method(.channelClose)):
             state.closeChannel(id)
@@ -132,6 +155,7 @@ final class CommandRunner {
         // Both sides closed at once: the client still owes its close-ok.
         case (.closing, .method(.channelClose)):
             self.send(.channelCloseOk(.init()), channel: command.channel, &state)
+        case (.closing, .method(.channelOpen)): throw .channelError("second 'channel.open' seen")
         case (.closing, _): break
         case (nil, .method(.channelOpen)):
             guard let id = state.openChannel(command.channel, of: self.client) else { break }
@@ -161,8 +185,7 @@ final class CommandRunner {
         case .method(.connectionUpdateSecret):
             self.send(.connectionUpdateSecretOk(.init()), channel: 0, &state)
             return true
-        case .method(let method):
-            throw .commandInvalid("unexpected \(method.id) on channel 0")
+        case .method: throw .channelError("unexpected method in connection state running")
         default: throw .unexpectedFrame("content on channel 0")
         }
     }

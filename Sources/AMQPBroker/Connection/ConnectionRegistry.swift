@@ -5,8 +5,9 @@ import NIOCore
 /// The connections of a broker, so that they can be counted and closed.
 final class ConnectionRegistry: Sendable {
     private struct State {
-        var connections: [ObjectIdentifier: any Channel] = [:]
+        var connections: [ObjectIdentifier: (number: UInt64, channel: any Channel)] = [:]
         var isClosed = false
+        var isRefusing = false
         var lastNumber: UInt64 = 0
     }
 
@@ -15,30 +16,42 @@ final class ConnectionRegistry: Sendable {
 
     init(limit: Int) { self.limit = limit }
 
-    /// - Returns: whether there is room for one more. It is forgotten when it closes.
-    func add(_ channel: any Channel) -> Bool {
+    /// Forgets it when it closes.
+    ///
+    /// - Returns: a number of its own; `nil` if there is no room for one more.
+    func add(_ channel: any Channel) -> UInt64? {
         let id = ObjectIdentifier(channel)
-        let isAdded = self.state.withLockedValue { state in
-            guard !state.isClosed, state.connections.count < self.limit else { return false }
-            state.connections[id] = channel
-            return true
+        let number = self.state.withLockedValue { state -> UInt64? in
+            guard !state.isClosed, !state.isRefusing, state.connections.count < self.limit else { return nil }
+            state.lastNumber += 1
+            state.connections[id] = (state.lastNumber, channel)
+            return state.lastNumber
         }
-        guard isAdded else { return false }
+        guard let number else { return nil }
         channel.closeFuture.whenComplete { _ in
             self.state.withLockedValue { $0.connections[id] = nil }
         }
-        return true
+        return number
     }
+
+    /// Whether whoever connects now is turned away.
+    func refuse(_ isRefusing: Bool) { self.state.withLockedValue { $0.isRefusing = isRefusing } }
 
     var count: Int { self.state.withLockedValue { $0.connections.count } }
 
-    var connections: [any Channel] { self.state.withLockedValue { Array($0.connections.values) } }
+    var connections: [any Channel] { self.state.withLockedValue { $0.connections.values.map(\.channel) } }
 
-    func nextNumber() -> UInt64 {
-        self.state.withLockedValue { state in
-            state.lastNumber += 1
-            return state.lastNumber
-        }
+    func connection(_ number: UInt64) -> (any Channel)? {
+        self.state.withLockedValue { $0.connections.values.first { $0.number == number }?.channel }
+    }
+
+    /// Sends every connection's handler an event. Returns before they have it.
+    func tellAll(_ event: any Sendable) {
+        for connection in self.connections { Self.tell(connection, event) }
+    }
+
+    static func tell(_ connection: any Channel, _ event: any Sendable) {
+        connection.eventLoop.execute { connection.pipeline.fireUserInboundEventTriggered(event) }
     }
 
     /// Takes no more connections.
@@ -47,7 +60,7 @@ final class ConnectionRegistry: Sendable {
     func close() -> [any Channel] {
         self.state.withLockedValue { state in
             state.isClosed = true
-            return Array(state.connections.values)
+            return state.connections.values.map(\.channel)
         }
     }
 }

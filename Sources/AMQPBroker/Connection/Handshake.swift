@@ -4,7 +4,7 @@ import AMQPWire
 /// The server's side of opening a connection (specification 2.2.4): start, tune, open. A value without I/O.
 struct Handshake {
     struct Parameters {
-        var users: [String: String]
+        var access: AccessList
         var virtualHosts: Set<String>
         var channelMax: UInt16
         var frameMax: UInt32
@@ -24,6 +24,8 @@ struct Handshake {
         var heartbeat: UInt16 = 0
         /// `consumer_cancel_notify` of the client.
         var notifiesCancel = false
+        /// `connection.blocked` of the client.
+        var notifiesBlocked = false
         /// What the client calls its connection.
         var connectionName: String?
     }
@@ -40,11 +42,12 @@ struct Handshake {
         case hangUp
     }
 
-    private enum State {
-        case awaitingStartOk
-        case awaitingTuneOk
-        case awaitingOpen
-        case done
+    /// Under the names that RabbitMQ's error texts have for them.
+    private enum State: String {
+        case awaitingStartOk = "starting"
+        case awaitingTuneOk = "tuning"
+        case awaitingOpen = "opening"
+        case done = "running"
     }
 
     private let parameters: Parameters
@@ -82,19 +85,28 @@ struct Handshake {
             return .tuned(self.session)
         case (.awaitingOpen, .connectionOpen(let open)):
             guard self.parameters.virtualHosts.contains(open.virtualHost) else {
-                var error = BrokerException.notAllowed("vhost \(open.virtualHost) not found")
-                error.method = .connectionOpen
-                return .refuse(error)
+                return .refuse(Self.openRefused("vhost \(open.virtualHost) not found"))
+            }
+            guard self.parameters.access.permissions(of: self.session.user, in: open.virtualHost) != nil else {
+                return .refuse(
+                    Self.openRefused(
+                        "access to vhost '\(open.virtualHost)' refused for user '\(self.session.user)'"))
             }
             self.session.virtualHost = open.virtualHost
             self.state = .done
             return .opened(self.session)
         default:
-            return .refuse(
-                BrokerException(
-                    503, "unexpected \(method.id) while the connection is being opened", scope: .connection,
-                    method: method.id))
+            var error = BrokerException.channelError(
+                "unexpected method in connection state \(self.state.rawValue)")
+            error.method = method.id
+            return .refuse(error)
         }
+    }
+
+    private static func openRefused(_ explanation: String) -> BrokerException {
+        var error = BrokerException.notAllowed(explanation)
+        error.method = .connectionOpen
+        return error
     }
 
     // MARK: - Login
@@ -103,6 +115,7 @@ struct Handshake {
         var capabilities = AMQPTable()
         if case .table(let table) = ok.clientProperties["capabilities"] { capabilities = table }
         self.session.notifiesCancel = capabilities["consumer_cancel_notify"]?.boolean == true
+        self.session.notifiesBlocked = capabilities["connection.blocked"]?.boolean == true
         self.session.connectionName = ok.clientProperties["connection_name"]?.string
         guard ok.mechanism == "PLAIN" else {
             return .refuse(
@@ -132,16 +145,10 @@ struct Handshake {
     private func user(_ response: AMQPLongString) -> String? {
         let parts = response.bytes.split(separator: 0, maxSplits: 2, omittingEmptySubsequences: false)
         guard parts.count == 3, let name = String(validating: parts[1], as: UTF8.self),
-            let password = self.parameters.users[name], Self.equal(Array(password.utf8), Array(parts[2]))
+            self.parameters.access.authenticates(name, password: parts[2])
         else { return nil }
         guard name != "guest" || self.parameters.isLocal else { return nil }
         return name
-    }
-
-    /// Takes as long for a password that is nearly right as for any other.
-    private static func equal(_ one: [UInt8], _ two: [UInt8]) -> Bool {
-        guard one.count == two.count else { return false }
-        return zip(one, two).reduce(into: UInt8(0)) { $0 |= $1.0 ^ $1.1 } == 0
     }
 
     // MARK: - Tuning

@@ -4,26 +4,50 @@ import NIOCore
 
 /// A message as it was published. Immutable, so that every queue it was routed to shares the one copy.
 final class BrokerMessage: Sendable {
+    /// What a message may have besides its content.
+    struct Traits: Sendable {
+        /// How long it may wait in a queue.
+        var timeToLive: TimeAmount?
+        var isPersistent = false
+        var priority: UInt8 = 0
+        /// Routing keys that `CC` and `BCC` added.
+        var copies: [String] = []
+    }
+
     let exchange: String
     let routingKey: String
     /// The property list as it stood on the wire.
     let properties: ByteBuffer
     let body: ByteBuffer
-    /// How long it may wait in a queue.
     let timeToLive: TimeAmount?
     let isPersistent: Bool
+    let priority: UInt8
+    let copies: [String]
+    /// Counts the message for as long as anybody holds it.
+    private let memory: MemoryGauge?
 
     init(
-        exchange: String, routingKey: String, properties: ByteBuffer, body: ByteBuffer,
-        timeToLive: TimeAmount? = nil, isPersistent: Bool = false
+        exchange: String, routingKey: String, properties: ByteBuffer, body: ByteBuffer, traits: Traits = .init(),
+        memory: MemoryGauge? = nil
     ) {
         self.exchange = exchange
         self.routingKey = routingKey
         self.properties = properties
         self.body = body
-        self.timeToLive = timeToLive
-        self.isPersistent = isPersistent
+        self.timeToLive = traits.timeToLive
+        self.isPersistent = traits.isPersistent
+        self.priority = traits.priority
+        self.copies = traits.copies
+        self.memory = memory
+        memory?.add(self.byteCount)
     }
+
+    deinit { self.memory?.remove(self.byteCount) }
+
+    /// What a message costs besides its bytes: itself, its place in a queue, the storage of its buffers.
+    private static let overhead = 320
+
+    private var byteCount: Int { self.properties.readableBytes + self.body.readableBytes + Self.overhead }
 
     /// Property lists and bodies of at least this many bytes stay slices of the buffer they were read into.
     static let detachThreshold = 4096
@@ -54,4 +78,20 @@ struct QueuedMessage: Sendable {
     let expiresAt: NIODeadline?
     /// Whether it was handed out before.
     var isRedelivered = false
+    /// How often it came back, as far as its queue counts that.
+    var deliveryCount: UInt32 = 0
+}
+
+extension QueuedMessage {
+    /// The property list with the header `x-delivery-count`: how often the message came back (RabbitMQ's quorum queues).
+    var countedProperties: ByteBuffer {
+        guard var properties = try? AMQPBasicProperties(decoding: self.message.properties)
+        else { return self.message.properties }
+        var headers = properties.headers ?? [:]
+        headers["x-delivery-count"] = .int64(Int64(self.deliveryCount))
+        properties.headers = headers
+        var encoded = ByteBufferAllocator().buffer(capacity: self.message.properties.readableBytes + 32)
+        guard (try? properties.encode(into: &encoded)) != nil else { return self.message.properties }
+        return encoded
+    }
 }

@@ -7,6 +7,17 @@ import DequeModule
 struct ConsumerRing: Sendable {
     typealias ID = SlotID<BrokerConsumer>
 
+    /// Why a consumer gets nothing although its prefetch limit would let it.
+    struct Holds: OptionSet, Sendable {
+        let rawValue: UInt8
+        /// Its connection has more to write than it should.
+        static let connection = Holds(rawValue: 1)
+        /// Its channel has as many deliveries as it may have in all.
+        static let channel = Holds(rawValue: 2)
+        /// Another one is the single active consumer.
+        static let standby = Holds(rawValue: 4)
+    }
+
     private struct Entry {
         let priority: Int64
         /// Most deliveries that may be unacknowledged; 0 is no limit.
@@ -14,13 +25,14 @@ struct ConsumerRing: Sendable {
         /// Whether deliveries count against the limit.
         let isCounted: Bool
         var outstanding = 0
-        /// Its connection has more to write than it should.
-        var isPaused = false
+        var holds: Holds
+        /// Grows with every consumer of the queue.
+        let order: UInt64
         /// Whether it stands in the line of its level.
         var isWaiting = false
 
         var isReady: Bool {
-            !self.isPaused && (!self.isCounted || self.prefetch == 0 || self.outstanding < self.prefetch)
+            self.holds.isEmpty && (!self.isCounted || self.prefetch == 0 || self.outstanding < self.prefetch)
         }
     }
 
@@ -31,6 +43,7 @@ struct ConsumerRing: Sendable {
     }
 
     private var entries: [ID: Entry] = [:]
+    private var lastOrder: UInt64 = 0
     /// Highest priority first.
     private var levels: [Level] = []
 
@@ -41,10 +54,10 @@ struct ConsumerRing: Sendable {
     /// Whether a consumer could take a delivery now.
     var hasReady: Bool { self.levels.contains { !$0.waiting.isEmpty } }
 
-    mutating func add(_ id: ID, prefetch: Int, isCounted: Bool, priority: Int64 = 0, isPaused: Bool = false) {
-        var entry = Entry(priority: priority, prefetch: prefetch, isCounted: isCounted)
-        entry.isPaused = isPaused
-        self.entries[id] = entry
+    mutating func add(_ id: ID, prefetch: Int, isCounted: Bool, priority: Int64 = 0, holds: Holds = []) {
+        self.lastOrder += 1
+        self.entries[id] = Entry(
+            priority: priority, prefetch: prefetch, isCounted: isCounted, holds: holds, order: self.lastOrder)
         if !self.levels.contains(where: { $0.priority == priority }) {
             let index = self.levels.firstIndex { $0.priority < priority } ?? self.levels.endIndex
             self.levels.insert(Level(priority: priority), at: index)
@@ -89,9 +102,23 @@ struct ConsumerRing: Sendable {
         self.lineUp(id)
     }
 
-    mutating func setPaused(_ id: ID, _ isPaused: Bool) {
-        self.entries[id]?.isPaused = isPaused
-        if !isPaused { self.lineUp(id) }
+    mutating func hold(_ id: ID, _ hold: Holds) { self.entries[id]?.holds.insert(hold) }
+
+    mutating func free(_ id: ID, _ hold: Holds) {
+        self.entries[id]?.holds.remove(hold)
+        self.lineUp(id)
+    }
+
+    /// Who came first, of those with the highest priority.
+    var senior: ID? {
+        self.entries.max { one, other in
+            (one.value.priority, other.value.order) < (other.value.priority, one.value.order)
+        }?.key
+    }
+
+    /// What a consumer holds and may hold, for those who look inside.
+    func standing(of id: ID) -> (prefetch: Int, outstanding: Int, priority: Int64, isStandby: Bool)? {
+        self.entries[id].map { ($0.prefetch, $0.outstanding, $0.priority, $0.holds.contains(.standby)) }
     }
 
     private mutating func lineUp(_ id: ID) {

@@ -15,8 +15,10 @@ struct PropertyScan: Hashable {
     var directReplyTo: Range<Int>?
     /// Whether the headers hold `CC` or `BCC` (RabbitMQ's sender-selected distribution).
     var hasCopies = false
+    var deliveryMode: UInt8?
     /// Whether the message asks to survive a restart.
-    var isPersistent = false
+    var isPersistent: Bool { self.deliveryMode == AMQPBasicProperties.persistent }
+    var priority: UInt8 = 0
 
     /// The name that asks for direct reply-to.
     static let directReplyAddress = "amq.rabbitmq.reply-to"
@@ -36,9 +38,9 @@ struct PropertyScan: Hashable {
         if flags & 1 << 14 != 0 { try walk.skipShortString() }
         if flags & 1 << 13 != 0 { self.hasCopies = try walk.skipTable(depth: 0) }
         if flags & 1 << 12 != 0 {
-            self.isPersistent = try walk.readInteger(UInt8.self) == AMQPBasicProperties.persistent
+            self.deliveryMode = try walk.readInteger(UInt8.self)
         }
-        if flags & 1 << 11 != 0 { try walk.skip(1) }
+        if flags & 1 << 11 != 0 { self.priority = try walk.readInteger(UInt8.self) }
         if flags & 1 << 10 != 0 { try walk.skipShortString() }
         if flags & 1 << 9 != 0 {
             let start = walk.index

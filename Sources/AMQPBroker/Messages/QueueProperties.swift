@@ -9,6 +9,29 @@ struct QueueProperties: Hashable, Sendable {
         case quorum
     }
 
+    /// `x-queue-mode`, which is checked and means nothing in memory.
+    private enum Mode: String {
+        case standard = "default"
+        case lazy
+    }
+
+    /// What happens to a message that finds the queue full.
+    enum Overflow: String, Sendable {
+        /// The oldest messages make room.
+        case dropHead = "drop-head"
+        /// The publisher is told with `basic.nack`.
+        case rejectPublish = "reject-publish"
+        /// So it is, and the message is dead-lettered.
+        case rejectPublishDeadLetter = "reject-publish-dlx"
+    }
+
+    /// Where messages go that the queue gives up.
+    struct DeadLetter: Hashable, Sendable {
+        let exchange: String
+        /// Instead of the keys a message was published with.
+        let routingKey: String?
+    }
+
     let durable: Bool
     let exclusive: Bool
     let autoDelete: Bool
@@ -18,85 +41,99 @@ struct QueueProperties: Hashable, Sendable {
     let messageTimeToLive: TimeAmount?
     /// `x-expires`
     let expires: TimeAmount?
+    /// `x-max-length`
+    let maximumLength: Int?
+    /// `x-max-length-bytes`
+    let maximumBytes: Int?
+    let overflow: Overflow
+    let deadLetter: DeadLetter?
+    /// `x-max-priority`
+    let maximumPriority: UInt8
+    let hasSingleActiveConsumer: Bool
+    /// `x-delivery-limit`: how often a message may come back.
+    let deliveryLimit: UInt32?
 
-    /// The longest time RabbitMQ accepts: ten years, in milliseconds.
-    static let longestTime: Int64 = 315_360_000_000
+    /// What RabbitMQ 4 gives a quorum queue that names no limit.
+    static let defaultDeliveryLimit: UInt32 = 20
 
     /// - Parameter resource: `queue 'q' in vhost '/'`, for error texts.
     /// - Throws: ``BrokerException`` 406 for an argument of the wrong type or value.
-    init(_ declare: AMQPMethod.QueueDeclare, resource: String) throws(BrokerException) {
+    init(
+        _ declare: AMQPMethod.QueueDeclare, resource: String, compatibility: AMQPEmbeddedBroker.Compatibility = .strict
+    ) throws(BrokerException) {
+        let arguments = QueueArguments(
+            table: declare.arguments, resource: resource, compatibility: compatibility)
         self.exclusive = declare.exclusive
         // RabbitMQ's errata 30: an exclusive queue cannot outlive its connection, so it is never durable.
         self.durable = declare.durable && !declare.exclusive
         self.autoDelete = declare.autoDelete
         self.arguments = declare.arguments
-        self.messageTimeToLive = try Self.time("x-message-ttl", declare.arguments, resource, orZero: true)
-        self.expires = try Self.time("x-expires", declare.arguments, resource, orZero: false)
-        switch declare.arguments["x-queue-type"] {
-        case nil: self.kind = .classic
-        case let value?:
-            guard let name = value.string else {
-                throw Self.invalid("x-queue-type", resource, "{unacceptable_type,\(value.erlangType)}")
-            }
-            guard let kind = Kind(rawValue: name) else {
-                throw Self.invalid("x-queue-type", resource, "{unsupported_queue_type,<<\"\(name)\">>}")
-            }
-            self.kind = kind
+        self.kind =
+            try arguments.choice("x-queue-type", Kind.self) { "\"unsupported queue type '\($0)'\"" } ?? .classic
+        try arguments.check(for: self.kind)
+        self.messageTimeToLive = try arguments.time("x-message-ttl", orZero: true)
+        self.expires = try arguments.time("x-expires", orZero: false)
+        self.maximumLength = try arguments.count("x-max-length")
+        self.maximumBytes = try arguments.count("x-max-length-bytes")
+        self.overflow = try arguments.choice("x-overflow", Overflow.self) { _ in "invalid_overflow" } ?? .dropHead
+        self.maximumPriority = UInt8(clamping: try arguments.count("x-max-priority", most: 255) ?? 0)
+        self.hasSingleActiveConsumer = try arguments.boolean("x-single-active-consumer") ?? false
+        _ = try arguments.choice("x-queue-mode", Mode.self) { "\"unsupported queue mode '\($0)'\"" }
+        if let version = try arguments.count("x-queue-version"), !(1...2).contains(version) {
+            throw arguments.invalid("x-queue-version", "\"unsupported queue version '\(version)'\"")
+        }
+        let key = try arguments.string("x-dead-letter-routing-key")
+        if let exchange = try arguments.exchange("x-dead-letter-exchange") {
+            self.deadLetter = DeadLetter(exchange: exchange, routingKey: key)
+        } else if key != nil {
+            throw arguments.invalid("x-dead-letter-routing-key", "routing_key_but_no_dlx_defined")
+        } else {
+            self.deadLetter = nil
+        }
+        switch (self.kind, compatibility) {
+        case (.classic, _): self.deliveryLimit = nil
+        // RabbitMQ 3 takes anything for it, and knows no default.
+        case (.quorum, .lenient):
+            self.deliveryLimit = declare.arguments["x-delivery-limit"]?.integer.flatMap { UInt32(exactly: $0) }
+        // -1 is no limit.
+        case (.quorum, .strict):
+            let limit = try arguments.count("x-delivery-limit", least: -1) ?? Int(Self.defaultDeliveryLimit)
+            self.deliveryLimit = limit < 0 ? nil : UInt32(clamping: limit)
         }
         guard self.kind == .quorum else { return }
         let fault: String?
-        switch (declare.exclusive, declare.durable, declare.autoDelete) {
+        switch (declare.exclusive, declare.autoDelete, declare.durable) {
         case (true, _, _): fault = "exclusive-owner"
-        case (_, false, _): fault = "non-durable"
-        case (_, _, true): fault = "auto-delete"
+        case (_, true, _): fault = "auto-delete"
+        case (_, _, false): fault = "non-durable"
         default: fault = nil
         }
         if let fault { throw .preconditionFailed("invalid property '\(fault)' for \(resource)") }
-    }
-
-    private static func invalid(_ key: String, _ resource: String, _ reason: String) -> BrokerException {
-        .preconditionFailed("invalid arg '\(key)' for \(resource): \(reason)")
-    }
-
-    private static func time(
-        _ key: String, _ arguments: AMQPTable, _ resource: String, orZero: Bool
-    ) throws(BrokerException) -> TimeAmount? {
-        guard let value = arguments[key] else { return nil }
-        guard let milliseconds = value.integer else {
-            throw Self.invalid(key, resource, "{unacceptable_type,\(value.erlangType)}")
-        }
-        if milliseconds < 0 { throw Self.invalid(key, resource, "{value_negative,\(milliseconds)}") }
-        if milliseconds == 0, !orZero { throw Self.invalid(key, resource, "{value_zero,0}") }
-        if milliseconds > Self.longestTime { throw Self.invalid(key, resource, "{value_too_big,\(milliseconds)}") }
-        return .milliseconds(milliseconds)
     }
 
     /// The arguments RabbitMQ compares when a queue is declared again; others are ignored.
     private static let compared = [
         "x-expires", "x-message-ttl", "x-dead-letter-exchange", "x-dead-letter-routing-key", "x-dead-letter-strategy",
         "x-max-length", "x-max-length-bytes", "x-max-in-memory-length", "x-max-in-memory-bytes", "x-max-priority",
-        "x-overflow", "x-queue-mode", "x-queue-type", "x-quorum-initial-group-size", "x-single-active-consumer",
+        "x-overflow", "x-queue-mode", "x-queue-version", "x-queue-master-locator", "x-queue-type",
+        "x-quorum-initial-group-size", "x-single-active-consumer",
         "x-delivery-limit",
     ]
 
     /// Checks a second declaration against this one. Exclusivity is not compared here: RabbitMQ checks it first.
     ///
     /// - Throws: ``BrokerException`` 406 with what differs.
-    func check(equivalent other: QueueProperties, resource: String) throws(BrokerException) {
-        try inequivalence("durable", of: resource, received: other.durable, current: self.durable)
+    func check(equivalent other: AMQPMethod.QueueDeclare, resource: String) throws(BrokerException) {
+        let isDurable = other.durable && !other.exclusive
+        try inequivalence("durable", of: resource, received: isDurable, current: self.durable)
         try inequivalence("auto_delete", of: resource, received: other.autoDelete, current: self.autoDelete)
         for key in Self.compared {
-            var received = other.arguments[key]
-            var current = self.arguments[key]
-            if key == "x-queue-type" {
-                // Leaving the type out means classic.
-                received = received ?? .longString("classic")
-                current = current ?? .longString("classic")
-            }
-            if received.isEquivalent(to: current) { continue }
+            let (received, current) = (other.arguments[key], self.arguments[key])
+            // Leaving the type out means classic.
+            let standard: AMQPFieldValue? = key == "x-queue-type" ? .longString("classic") : nil
+            if (received ?? standard).isEquivalent(to: current ?? standard) { continue }
             throw .preconditionFailed(
-                "inequivalent arg '\(key)' for \(resource): received \(received.erlangDescription) but current is "
-                    + current.erlangDescription)
+                "inequivalent arg '\(key)' for \(resource): \(inequivalence(received: received, current: current))")
         }
     }
 }
@@ -110,7 +147,20 @@ func inequivalence<T: Equatable>(
         "inequivalent arg '\(name)' for \(resource): received '\(received)' but current is '\(current)'")
 }
 
+/// What RabbitMQ says of two values of an argument: without their types if there are both.
+func inequivalence(received: AMQPFieldValue?, current: AMQPFieldValue?) -> String {
+    guard let received, let current else {
+        return "received \(received.erlangDescription) but current is \(current.erlangDescription)"
+    }
+    return "received '\(received.erlangValue)' but current is '\(current.erlangValue)'"
+}
+
 extension AMQPFieldValue {
+    /// As RabbitMQ's error texts print it.
+    var erlangValue: String {
+        self.integer.map(String.init) ?? self.string ?? self.boolean.map(String.init) ?? "..."
+    }
+
     /// RabbitMQ's name of the type, as its error texts have it.
     var erlangType: String {
         switch self {
@@ -145,7 +195,6 @@ extension AMQPFieldValue? {
     /// `none`, or value and type as RabbitMQ's error texts have them.
     var erlangDescription: String {
         guard let self else { return "none" }
-        let value = self.integer.map(String.init) ?? self.string ?? self.boolean.map(String.init) ?? "..."
-        return "the value '\(value)' of type '\(self.erlangType)'"
+        return "the value '\(self.erlangValue)' of type '\(self.erlangType)'"
     }
 }

@@ -54,6 +54,15 @@ struct UnackedDeliveries<Delivery> {
         return self.records.compactMap(\.delivery)
     }
 
+    /// Puts back what was taken out.
+    mutating func restore(_ returned: [(tag: UInt64, delivery: Delivery)]) {
+        guard !returned.isEmpty else { return }
+        let records =
+            self.records.filter { $0.delivery != nil } + returned.map { Record(tag: $0.tag, delivery: $0.delivery) }
+        self.records = Deque(records.sorted { $0.tag < $1.tag })
+        self.count += returned.count
+    }
+
     private func index(of tag: UInt64) -> Int? {
         // Acknowledgements in the order of delivery hit the first record.
         if let first = self.records.first, first.tag == tag { return 0 }

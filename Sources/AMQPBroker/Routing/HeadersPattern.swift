@@ -13,7 +13,8 @@ struct HeadersPattern: Hashable, Sendable {
         case nil: mode = "all"
         case let value?:
             guard let name = value.string else {
-                throw .preconditionFailed("Invalid x-match field type \(value.erlangType); expected longstr")
+                throw .preconditionFailed(
+                    "Invalid x-match field type \(value.erlangType) (value \(value.erlangValue)); expected longstr")
             }
             mode = name
         }
@@ -23,7 +24,7 @@ struct HeadersPattern: Hashable, Sendable {
         case "all-with-x", "any-with-x": includesX = true
         default:
             throw .preconditionFailed(
-                "Invalid x-match field value \"\(mode)\"; expected all, any, all-with-x, or any-with-x")
+                "Invalid x-match field value <<\"\(mode)\">>; expected all, any, all-with-x, or any-with-x")
         }
         self.matchesAll = mode.hasPrefix("all")
         self.wanted = arguments.entries.filter { $0.key != "x-match" && (includesX || !$0.key.hasPrefix("x-")) }

@@ -26,12 +26,8 @@ struct RoutingTable: Sendable {
 
     /// The queues a message goes to, each once, whatever the number of ways that lead there.
     ///
-    /// - Parameters:
-    ///   - keys: the routing key and what `CC` and `BCC` add.
-    ///   - queueNamed: the default exchange, which an alternate exchange may name.
-    func route(
-        exchange: String, keys: [String], headers: () -> AMQPTable, queueNamed: (String) -> SlotID<BrokerQueue>?
-    ) -> [SlotID<BrokerQueue>] {
+    /// - Parameter keys: the routing key and what `CC` and `BCC` add.
+    func route(exchange: String, keys: [String], headers: () -> AMQPTable) -> [SlotID<BrokerQueue>] {
         var queues: [SlotID<BrokerQueue>] = []
         var seen: Set<SlotID<BrokerQueue>> = []
         // Exchanges bound in a circle are visited once.
@@ -41,10 +37,6 @@ struct RoutingTable: Sendable {
             if seen.insert(queue).inserted { queues.append(queue) }
         }
         while let name = next.popLast() {
-            guard !name.isEmpty else {
-                for key in keys { if let queue = queueNamed(key) { add(queue) } }
-                continue
-            }
             guard let exchange = self.exchanges[name] else { continue }
             var found = false
             for key in keys {

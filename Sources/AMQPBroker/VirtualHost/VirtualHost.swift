@@ -7,25 +7,36 @@ final class VirtualHost: Sendable {
     let name: String
     private let state: NIOLockedValueBox<VirtualHostState>
     private let timer: DeadlineTimer
+    private let clock: BrokerClock
 
-    init(name: String, settings: VirtualHostState.Settings, eventLoop: any EventLoop) {
+    init(
+        name: String, settings: VirtualHostState.Settings, eventLoop: any EventLoop, clock: BrokerClock = BrokerClock()
+    ) {
         self.name = name
-        self.state = NIOLockedValueBox(VirtualHostState(name: name, settings: settings, now: .now()))
+        self.clock = clock
+        self.state = NIOLockedValueBox(VirtualHostState(name: name, settings: settings, now: clock.now))
         self.timer = DeadlineTimer(eventLoop: eventLoop)
     }
 
     /// Runs a batch under the lock; wakes whom it concerns after.
     func perform<Result>(_ body: (inout VirtualHostState) -> Result) -> Result {
-        let now = NIODeadline.now()
+        let (now, time) = (self.clock.now, self.clock.time)
         let (result, wakeups, deadline) = self.state.withLockedValue { state in
             state.now = now
+            state.time = time
             let result = body(&state)
             state.finishBatch()
             return (result, state.takeWakeups(), state.nextDeadline)
         }
         for output in wakeups { output.wake() }
-        if let deadline { self.timer.arm(deadline) { self.perform { $0.expire() } } }
+        if let deadline { self.timer.arm(self.clock.systemTime(of: deadline)) { self.perform { $0.expire() } } }
         return result
+    }
+
+    /// The clock was advanced: what fell due happens before this returns.
+    func clockAdvanced() {
+        self.timer.disarm()
+        self.perform { $0.expire() }
     }
 
     /// The timer holds the virtual host while it runs; this ends it.
@@ -62,8 +73,12 @@ private final class DeadlineTimer: Sendable {
     }
 
     func stop() {
+        self.state.withLockedValue { $0.isStopped = true }
+        self.disarm()
+    }
+
+    func disarm() {
         let task = self.state.withLockedValue { state in
-            state.isStopped = true
             defer { state.armed = nil }
             return state.armed?.task
         }

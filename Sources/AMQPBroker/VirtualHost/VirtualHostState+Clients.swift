@@ -31,19 +31,23 @@ extension VirtualHostState {
     /// be there still to take it.
     private mutating func removeChannels(_ ids: [ChannelID]) {
         var deleted: [QueueID] = []
+        var left: Set<QueueID> = []
         for id in ids {
             for consumer in self.channels[id]?.consumers.values ?? [:].values {
+                if let queue = self.consumers[consumer]?.queue { left.insert(queue) }
                 if let queue = self.detachConsumer(consumer) { deleted.append(queue) }
             }
             if let address = self.channels[id]?.replyConsumer?.address { self.replyAddresses[address] = nil }
         }
         for id in ids {
+            self.abandonTransaction(of: id)
             let deliveries = self.channels[id]?.unacked.takeAll() ?? []
             if let client = self.channels[id]?.connection { self.clients[client]?.channels.remove(id) }
             self.channels.remove(id)
-            self.requeue(deliveries)
+            self.requeue(deliveries, isCounted: self.countsEveryReturn)
         }
         for queue in deleted { self.deleteQueue(queue) }
+        for queue in left { self.deliver(from: queue) }
     }
 
     // MARK: - Back-pressure
@@ -53,7 +57,7 @@ extension VirtualHostState {
         guard self.clients[id]?.isPaused == false else { return }
         self.clients[id]?.isPaused = true
         self.forEachConsumer(of: id) { state, consumer, queue in
-            state.queues[queue]?.setPaused(consumer, true)
+            state.queues[queue]?.hold(consumer, .connection)
         }
     }
 
@@ -63,7 +67,7 @@ extension VirtualHostState {
         self.clients[id]?.isPaused = false
         var queues: Set<QueueID> = []
         self.forEachConsumer(of: id) { state, consumer, queue in
-            state.queues[queue]?.setPaused(consumer, false)
+            state.queues[queue]?.free(consumer, .connection)
             queues.insert(queue)
         }
         for queue in queues { self.deliver(from: queue) }

@@ -9,9 +9,6 @@ extension VirtualHostState {
         tag: String, noAck: Bool, on channel: ChannelID
     ) throws(BrokerException) {
         guard noAck else { throw .preconditionFailed("reply consumer cannot acknowledge") }
-        guard self.channels[channel]?.replyConsumer == nil else {
-            throw .preconditionFailed("reply consumer already set")
-        }
         // Nobody may guess the address: whoever has it can send to the channel.
         let address = Self.randomName(PropertyScan.directReplyAddress + ".")
         self.channels[channel]?.replyConsumer = .init(tag: tag, address: address)

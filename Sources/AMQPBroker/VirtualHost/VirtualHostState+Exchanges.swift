@@ -3,13 +3,21 @@ import AMQPWire
 
 /// `exchange.*` (class 40), and bindings of both kinds.
 extension VirtualHostState {
-    mutating func declareExchange(_ declare: AMQPMethod.ExchangeDeclare) throws(BrokerException) {
+    mutating func declareExchange(
+        _ declare: AMQPMethod.ExchangeDeclare, on channel: ChannelID
+    ) throws(BrokerException) {
         let name = stripped(declare.exchange)
         try self.refuseDefault(name)
         if declare.passive {
+            try self.authorizeLook(at: .exchange(name), on: channel)
             _ = try self.exchange(name)
             return
         }
+        // Before 4.0 this is told before anything else, and ends the connection.
+        if self.settings.compatibility == .lenient, Exchange.Kind(rawValue: declare.type) == nil {
+            throw .commandInvalid("unknown exchange type '\(declare.type)'")
+        }
+        try self.authorize(.configure, .exchange(name), on: channel)
         let resource = self.describe(exchange: name)
         if let current = self.routing[name] {
             try inequivalence("type", of: resource, received: declare.type, current: current.kind.rawValue)
@@ -18,10 +26,8 @@ extension VirtualHostState {
             try inequivalence("internal", of: resource, received: declare.internal, current: current.isInternal)
             let key = "alternate-exchange"
             guard declare.arguments[key].isEquivalent(to: current.arguments[key]) else {
-                throw .preconditionFailed(
-                    "inequivalent arg '\(key)' for \(resource): received "
-                        + "\(declare.arguments[key].erlangDescription) but current is "
-                        + current.arguments[key].erlangDescription)
+                let difference = inequivalence(received: declare.arguments[key], current: current.arguments[key])
+                throw .preconditionFailed("inequivalent arg '\(key)' for \(resource): \(difference)")
             }
             return
         }
@@ -32,18 +38,25 @@ extension VirtualHostState {
         guard let kind = Exchange.Kind(rawValue: declare.type) else {
             throw .preconditionFailed("unknown exchange type '\(declare.type)'")
         }
-        if let alternate = declare.arguments["alternate-exchange"], alternate.string == nil {
-            throw .preconditionFailed(
-                "invalid arg 'alternate-exchange' for \(resource): {unacceptable_type,\(alternate.erlangType)}")
+        if let alternate = declare.arguments["alternate-exchange"] {
+            guard let target = alternate.string else {
+                throw .preconditionFailed(
+                    "invalid type '\(alternate.erlangType)' for arg 'alternate-exchange' in \(resource)")
+            }
+            try self.authorize(.read, .exchange(name), on: channel)
+            try self.authorize(.write, .exchange(target), on: channel)
         }
         self.routing[name] = Exchange(
             name: name, kind: kind, durable: declare.durable, autoDelete: declare.autoDelete,
             isInternal: declare.internal, arguments: declare.arguments)
     }
 
-    mutating func deleteExchange(_ delete: AMQPMethod.ExchangeDelete) throws(BrokerException) {
+    mutating func deleteExchange(
+        _ delete: AMQPMethod.ExchangeDelete, on channel: ChannelID
+    ) throws(BrokerException) {
         let name = stripped(delete.exchange)
         try self.refuseDefault(name)
+        try self.authorize(.configure, .exchange(name), on: channel)
         guard !name.hasPrefix("amq.") else {
             throw .accessRefused("deletion of system \(self.describe(exchange: name)) not allowed")
         }
@@ -64,9 +77,9 @@ extension VirtualHostState {
 
     // MARK: - Bindings
 
-    mutating func bindExchange(_ bind: AMQPMethod.ExchangeBind) throws(BrokerException) {
-        try self.refuseDefault(bind.source)
-        try self.refuseDefault(bind.destination)
+    mutating func bindExchange(_ bind: AMQPMethod.ExchangeBind, on channel: ChannelID) throws(BrokerException) {
+        try self.checkExchangeBinding(from: bind.source, to: bind.destination, on: channel)
+        _ = try self.exchange(stripped(bind.source))
         _ = try self.exchange(stripped(bind.destination))
         try self.bind(
             Binding(
@@ -74,9 +87,10 @@ extension VirtualHostState {
                 routingKey: bind.routingKey, arguments: bind.arguments))
     }
 
-    mutating func unbindExchange(_ unbind: AMQPMethod.ExchangeUnbind) throws(BrokerException) {
-        try self.refuseDefault(unbind.source)
-        try self.refuseDefault(unbind.destination)
+    mutating func unbindExchange(
+        _ unbind: AMQPMethod.ExchangeUnbind, on channel: ChannelID
+    ) throws(BrokerException) {
+        try self.checkExchangeBinding(from: unbind.source, to: unbind.destination, on: channel)
         self.unbind(
             Binding(
                 source: stripped(unbind.source), destination: .exchange(stripped(unbind.destination)),
@@ -84,40 +98,46 @@ extension VirtualHostState {
     }
 
     mutating func bindQueue(_ bind: AMQPMethod.QueueBind, on channel: ChannelID) throws(BrokerException) {
-        try self.refuseDefault(bind.exchange)
-        let (queue, binding) = try self.queueBinding(
-            bind.queue, bind.exchange, bind.routingKey, bind.arguments, on: channel)
+        let ends = try self.bindingEnds(bind.queue, bind.exchange, bind.routingKey, on: channel)
+        _ = try self.exchange(ends.source)
+        guard !ends.queue.hasPrefix(PropertyScan.directReplyAddress) else {
+            throw .accessRefused("\(self.describe(queue: ends.queue)) cannot be bound")
+        }
+        let queue = try self.queue(named: ends.queue)
         try self.checkAccess(to: queue, on: channel)
-        try self.bind(binding)
+        try self.bind(
+            Binding(source: ends.source, destination: .queue(queue), routingKey: ends.key, arguments: bind.arguments))
     }
 
     /// Removing what is not there succeeds.
     mutating func unbindQueue(_ unbind: AMQPMethod.QueueUnbind, on channel: ChannelID) throws(BrokerException) {
-        try self.refuseDefault(unbind.exchange)
-        guard let name = try? self.queueName(unbind.queue, on: channel), self.queueIDs[name] != nil else { return }
-        let (queue, binding) = try self.queueBinding(
-            unbind.queue, unbind.exchange, unbind.routingKey, unbind.arguments, on: channel)
+        let ends = try self.bindingEnds(unbind.queue, unbind.exchange, unbind.routingKey, on: channel)
+        guard let queue = self.queueIDs[ends.queue] else { return }
+        let binding = Binding(
+            source: ends.source, destination: .queue(queue), routingKey: ends.key, arguments: unbind.arguments)
+        guard self.queues[queue]?.incoming.contains(binding) == true else { return }
         try self.checkAccess(to: queue, on: channel)
         self.unbind(binding)
     }
 
     /// An empty queue name is the queue declared last on the channel, and then an empty key is its name.
-    private func queueBinding(
-        _ queue: String, _ exchange: String, _ key: String, _ arguments: AMQPTable, on channel: ChannelID
-    ) throws(BrokerException) -> (QueueID, Binding) {
+    private mutating func bindingEnds(
+        _ queue: String, _ exchange: String, _ key: String, on channel: ChannelID
+    ) throws(BrokerException) -> (queue: String, source: String, key: String) {
+        try self.refuseDefault(exchange)
         let name = try self.queueName(queue, on: channel)
-        guard !name.hasPrefix(PropertyScan.directReplyAddress) else {
-            throw .accessRefused("\(self.describe(queue: name)) cannot be bound")
-        }
-        let id = try self.queue(named: name)
-        let key = queue.isEmpty && key.isEmpty ? name : key
-        return (
-            id, Binding(source: stripped(exchange), destination: .queue(id), routingKey: key, arguments: arguments)
-        )
+        try self.authorize(.write, .queue(name), on: channel)
+        try self.authorize(.read, .exchange(stripped(exchange)), on: channel)
+        return (name, stripped(exchange), queue.isEmpty && key.isEmpty ? name : key)
     }
 
     private mutating func bind(_ binding: Binding) throws(BrokerException) {
-        _ = try self.exchange(binding.source)
+        let source = try self.exchange(binding.source)
+        if source.kind == .topic, self.settings.compatibility == .strict,
+            TopicPattern.words(of: binding.routingKey).count(where: { $0 == "#" }) > 2
+        {
+            throw .preconditionFailed("invalid binding key '\(binding.routingKey)': more than two '#'")
+        }
         guard try self.routing[binding.source]?.bind(binding) == true else { return }
         switch binding.destination {
         case .queue(let queue): self.queues[queue]?.incoming.insert(binding)
@@ -143,6 +163,15 @@ extension VirtualHostState {
     }
 
     // MARK: - Checks
+
+    private mutating func checkExchangeBinding(
+        from source: String, to destination: String, on channel: ChannelID
+    ) throws(BrokerException) {
+        try self.refuseDefault(source)
+        try self.refuseDefault(destination)
+        try self.authorize(.write, .exchange(stripped(destination)), on: channel)
+        try self.authorize(.read, .exchange(stripped(source)), on: channel)
+    }
 
     private func refuseDefault(_ name: String) throws(BrokerException) {
         if name.isEmpty { throw .accessRefused("operation not permitted on the default exchange") }

@@ -16,7 +16,7 @@ struct Publishing {
     init(
         _ method: AMQPMethod.BasicPublish, properties: ByteBuffer, body: ByteBuffer
     ) throws(BrokerException) {
-        self.exchange = stripped(method.exchange)
+        self.exchange = method.exchange
         self.routingKey = method.routingKey
         self.mandatory = method.mandatory
         self.immediate = method.immediate
@@ -36,24 +36,56 @@ extension VirtualHostState {
         if publishing.body.readableBytes > self.settings.maximumMessageSize {
             throw self.tooLarge(UInt64(publishing.body.readableBytes))
         }
+        try self.authorize(.write, .exchange(publishing.exchange), on: channel)
         if !publishing.exchange.isEmpty, try self.exchange(publishing.exchange).isInternal {
             throw .accessRefused(
                 "cannot publish to internal \(self.describe(exchange: publishing.exchange))")
         }
-        let properties = try self.addressed(publishing, on: channel)
+        var properties = try self.addressed(publishing, on: channel)
+        // Before 4.0 the user's name is looked at first.
+        if self.settings.compatibility == .lenient { try self.checkUser(publishing.scan, on: channel) }
+        var traits = BrokerMessage.Traits(
+            timeToLive: try self.timeToLive(publishing.scan.expiration), isPersistent: publishing.scan.isPersistent,
+            priority: publishing.scan.priority)
+        try self.checkUser(publishing.scan, on: channel)
+        if let mode = publishing.scan.deliveryMode, !(1...2).contains(mode) {
+            throw .preconditionFailed("invalid message: {delivery_mode_unknown,\(mode)}")
+        }
+        if publishing.scan.hasCopies { traits.copies = try Self.takeCopies(from: &properties) }
         let message = BrokerMessage(
             exchange: publishing.exchange, routingKey: publishing.routingKey, properties: properties,
-            body: publishing.body, timeToLive: try Self.timeToLive(publishing.scan.expiration),
-            isPersistent: publishing.scan.isPersistent)
-        if let claimed = publishing.scan.userID, let user = self.channels[channel]?.user, claimed != user {
-            throw .preconditionFailed(
-                "user_id property set to '\(claimed)' but authenticated user was '\(user)'")
+            body: publishing.body, traits: traits, memory: self.settings.memory)
+        if self.channels[channel]?.transaction != nil {
+            let routes = self.routes(of: message)
+            self.channels[channel]?.transaction?.publishes.append(
+                .init(message: message, routes: routes, isMandatory: publishing.mandatory))
+            return
         }
-        let isRouted =
-            publishing.scan.hasCopies
-            ? try self.routeWithCopies(message) : self.route(message, keys: [message.routingKey])
-        if !isRouted, publishing.mandatory { self.sendReturn(publishing, on: channel) }
-        if self.channels[channel]?.confirms?.published() != nil { self.confirmLater(channel) }
+        // The commonest publish of all: to one queue, by name.
+        let outcome =
+            message.exchange.isEmpty && traits.copies.isEmpty
+            ? self.route(named: message.routingKey).map { self.accept(message, $0) } ?? .unrouted
+            : self.accept(message, self.routes(of: message))
+        if outcome == .unrouted, publishing.mandatory { self.sendReturn(message, on: channel) }
+        self.confirm(outcome, on: channel)
+    }
+
+    private func checkUser(_ scan: PropertyScan, on channel: ChannelID) throws(BrokerException) {
+        guard let claimed = scan.userID, let user = self.channels[channel]?.user, claimed != user else { return }
+        throw .preconditionFailed("user_id property set to '\(claimed)' but authenticated user was '\(user)'")
+    }
+
+    private mutating func confirm(_ outcome: PublishOutcome, on channel: ChannelID) {
+        let isRefused = outcome == .refused || self.faults.refusals > 0
+        guard isRefused else {
+            if self.channels[channel]?.confirms?.accepted() != nil { self.confirmLater(channel) }
+            return
+        }
+        guard self.channels[channel]?.confirms != nil else { return }
+        if outcome != .refused { self.faults.refusals -= 1 }
+        self.sendConfirms(of: channel)
+        guard let tag = self.channels[channel]?.confirms?.refused() else { return }
+        self.send(.basicNack(.init(deliveryTag: tag, multiple: false, requeue: false)), to: channel)
     }
 
     func tooLarge(_ size: UInt64) -> BrokerException {
@@ -61,89 +93,122 @@ extension VirtualHostState {
             "message size \(size) is larger than configured max size \(self.settings.maximumMessageSize)")
     }
 
-    /// - Returns: whether a queue, or a consumer of direct reply-to, took the message.
-    private mutating func route(_ message: BrokerMessage, keys: [String]) -> Bool {
-        // The commonest publish of all: to one queue, by name.
-        if message.exchange.isEmpty, keys.count == 1 { return self.routeByName(message, message.routingKey) }
-        var isRouted = false
+    // MARK: - Routing
+
+    /// Where a message goes.
+    enum Route: Hashable, Sendable {
+        case queue(QueueID)
+        /// An address of direct reply-to.
+        case replyAddress(String)
+    }
+
+    enum PublishOutcome {
+        /// A queue, or a consumer of direct reply-to, took it.
+        case routed
+        case unrouted
+        /// A queue that is full does not take it.
+        case refused
+    }
+
+    /// Every queue that a message goes to, once.
+    func routes(of message: BrokerMessage) -> [Route] {
+        let keys = [message.routingKey] + message.copies
         if message.exchange.isEmpty {
             var seen: Set<String> = []
-            for key in keys where seen.insert(key).inserted {
-                if self.routeByName(message, key) { isRouted = true }
-            }
-            return isRouted
+            return keys.compactMap { seen.insert($0).inserted ? self.route(named: $0) : nil }
         }
         var headers: AMQPTable?
-        let queues = self.routing.route(exchange: message.exchange, keys: keys) {
+        return self.routing.route(exchange: message.exchange, keys: keys) {
             if let headers { return headers }
             let decoded = (try? AMQPBasicProperties(decoding: message.properties))?.headers ?? [:]
             headers = decoded
             return decoded
-        } queueNamed: {
-            self.queueIDs[$0]
-        }
-        for queue in queues { self.enqueue(message, in: queue) }
-        return !queues.isEmpty
+        }.map(Route.queue)
     }
 
-    private mutating func routeByName(_ message: BrokerMessage, _ name: String) -> Bool {
-        if let queue = self.queueIDs[name] {
-            self.enqueue(message, in: queue)
-            return true
-        }
-        guard name.hasPrefix(PropertyScan.directReplyAddress) else { return false }
-        self.deliverReply(message, to: name)
-        return true
+    private func route(named name: String) -> Route? {
+        if let queue = self.queueIDs[name] { return .queue(queue) }
+        return name.hasPrefix(PropertyScan.directReplyAddress) ? .replyAddress(name) : nil
     }
 
-    private mutating func enqueue(_ message: BrokerMessage, in queue: QueueID) {
-        self.queues[queue]?.enqueue(message, now: self.now)
-        self.deliver(from: queue)
+    mutating func accept(_ message: BrokerMessage, _ routes: [Route]) -> PublishOutcome {
+        var outcome = PublishOutcome.unrouted
+        for route in routes {
+            switch (self.accept(message, route), outcome) {
+            case (.unrouted, _), (_, .refused): break
+            case (let one, _): outcome = one
+            }
+        }
+        return outcome
+    }
+
+    private mutating func accept(_ message: BrokerMessage, _ route: Route) -> PublishOutcome {
+        switch route {
+        case .replyAddress(let address):
+            self.deliverReply(message, to: address)
+            return .routed
+        case .queue(let id):
+            guard let isTaken = self.queues[id]?.offer(message, now: self.now) else { return .unrouted }
+            guard isTaken else {
+                self.deadLetter(from: id)
+                return .refused
+            }
+            if !self.faults.duplicates.isEmpty, let name = self.queues[id]?.name, self.faults.takeDuplicate(of: name) {
+                self.queues[id]?.enqueue(message, now: self.now, isRedelivered: true)
+            }
+            self.deliver(from: id)
+            return .routed
+        }
     }
 
     /// `CC` and `BCC` add routing keys; `BCC` is not passed on (RabbitMQ's sender-selected distribution).
-    private mutating func routeWithCopies(_ message: BrokerMessage) throws(BrokerException) -> Bool {
-        guard var properties = try? AMQPBasicProperties(decoding: message.properties) else { return false }
-        var keys = [message.routingKey]
+    private static func takeCopies(from encoded: inout ByteBuffer) throws(BrokerException) -> [String] {
+        guard var properties = try? AMQPBasicProperties(decoding: encoded) else { return [] }
+        var keys: [String] = []
         for name in ["CC", "BCC"] {
             guard let value = properties.headers?[name] else { continue }
             guard case .array(let elements) = value else {
-                throw .preconditionFailed("\(name) header must be an array: {unexpected_type,\(value.erlangType)}")
+                throw .preconditionFailed(
+                    "invalid message: {unacceptable_type_in_header,\"\(name)\",\(value.erlangType)}")
             }
-            for element in elements { if let key = element.string { keys.append(key) } }
+            keys += elements.compactMap(\.string)
         }
-        guard properties.headers?["BCC"] != nil else { return self.route(message, keys: keys) }
+        guard properties.headers?["BCC"] != nil else { return keys }
         properties.headers?["BCC"] = nil
-        var encoded = ByteBufferAllocator().buffer(capacity: message.properties.readableBytes)
-        guard (try? properties.encode(into: &encoded)) != nil else { return false }
-        return self.route(
-            BrokerMessage(
-                exchange: message.exchange, routingKey: message.routingKey, properties: encoded, body: message.body,
-                timeToLive: message.timeToLive, isPersistent: message.isPersistent), keys: keys)
+        var rewritten = ByteBufferAllocator().buffer(capacity: encoded.readableBytes)
+        if (try? properties.encode(into: &rewritten)) != nil { encoded = rewritten }
+        return keys
     }
 
-    private mutating func sendReturn(_ publishing: Publishing, on channel: ChannelID) {
+    mutating func sendReturn(_ message: BrokerMessage, on channel: ChannelID) {
         guard let output = self.channels[channel]?.output, let number = self.channels[channel]?.number else { return }
         let method = AMQPMethod.basicReturn(
             .init(
-                replyCode: 312, replyText: "NO_ROUTE", exchange: publishing.exchange,
-                routingKey: publishing.routingKey))
+                replyCode: 312, replyText: "NO_ROUTE", exchange: message.exchange, routingKey: message.routingKey))
         self.append(to: output) { frames throws(AMQPWireError) in
             try frames.append(
-                method, properties: publishing.properties, body: publishing.body, channel: number)
+                method, properties: message.properties, body: message.body, channel: number)
         }
     }
 
-    private static func timeToLive(_ expiration: String?) throws(BrokerException) -> TimeAmount? {
+    private func timeToLive(_ expiration: String?) throws(BrokerException) -> TimeAmount? {
         guard let expiration else { return nil }
-        guard let milliseconds = Int64(expiration) else {
+        let digits = expiration.prefix { $0.isASCII && $0.isNumber || $0 == "-" && expiration.first == "-" }
+        let rest = expiration[digits.endIndex...]
+        guard digits.contains(where: \.isNumber) else {
             throw .preconditionFailed("invalid expiration '\(expiration)': no_integer")
         }
-        guard milliseconds >= 0 else {
-            throw .preconditionFailed("invalid expiration '\(expiration)': {value_negative,\(milliseconds)}")
+        guard rest.isEmpty else {
+            throw .preconditionFailed("invalid expiration '\(expiration)': {leftover_string,\"\(rest)\"}")
         }
-        guard milliseconds <= QueueProperties.longestTime else {
-            throw .preconditionFailed("invalid expiration '\(expiration)': {value_too_big,\(milliseconds)}")
+        // Beyond 64 bits a number is too high, or too low, all the same.
+        let milliseconds = Int64(digits) ?? (digits.first == "-" ? .min : .max)
+        guard milliseconds >= 0 else {
+            throw .preconditionFailed("invalid expiration '\(expiration)': {value_negative,\(digits)}")
+        }
+        guard milliseconds <= QueueArguments.longestTime else {
+            let fault = QueueArguments.tooHigh(self.settings.compatibility)
+            throw .preconditionFailed("invalid expiration '\(expiration)': {\(fault),\(digits)}")
         }
         return .milliseconds(milliseconds)
     }

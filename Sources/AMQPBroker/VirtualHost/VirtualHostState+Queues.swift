@@ -14,7 +14,7 @@ extension VirtualHostState {
             return AMQPMethod.QueueDeclareOk(queue: name, messageCount: 0, consumerCount: 1)
         }
         if declare.passive {
-            let name = try self.queueName(declare.queue, on: channel)
+            try self.authorizeLook(at: .queue(name), on: channel)
             let id = try self.queue(named: name)
             try self.checkAccess(to: id, on: channel)
             return self.declared(id, on: channel)
@@ -24,23 +24,35 @@ extension VirtualHostState {
         }
         guard let client = self.channels[channel]?.connection else { throw .internalError("no connection") }
         let final = name.isEmpty ? Self.randomName("amq.gen-") : name
+        try self.authorize(.configure, .queue(final), on: channel)
         let resource = self.describe(queue: final)
         let owner = declare.exclusive ? client : nil
         if let id = self.queueIDs[final] {
             // RabbitMQ checks exclusivity before anything else (errata 8).
             if let queue = self.queues[id], queue.owner != owner { throw self.locked(final) }
-            let properties = try QueueProperties(declare, resource: resource)
-            try self.queues[id]?.properties.check(equivalent: properties, resource: resource)
+            // What is wrong with a value is said only of a new queue.
+            try self.queues[id]?.properties.check(equivalent: declare, resource: resource)
             return self.declared(id, on: channel)
         }
-        let properties = try QueueProperties(declare, resource: resource)
+        if name.isEmpty, declare.arguments["x-queue-type"]?.string == QueueProperties.Kind.quorum.rawValue {
+            throw .preconditionFailed(
+                "Cannot declare a server-named queue for type \(QueueProperties.Kind.quorum.moduleName)")
+        }
+        let properties = try QueueProperties(
+            declare, resource: resource, compatibility: self.settings.compatibility)
         if !properties.durable, !properties.exclusive, self.settings.compatibility == .strict {
             throw .internalError(
                 "Feature `transient_nonexcl_queues` is deprecated. By default, this feature is not permitted anymore: "
                     + "declare \(resource) durable or exclusive")
         }
-        if name.isEmpty, properties.kind == .quorum {
-            throw .preconditionFailed("invalid property 'server-named' for \(resource)")
+        if let exchange = properties.deadLetter?.exchange {
+            try self.authorize(.read, .queue(final), on: channel)
+            try self.authorize(.write, .exchange(exchange), on: channel)
+        }
+        guard self.queues.count < self.settings.maximumQueues else {
+            throw .preconditionFailed(
+                "cannot declare queue '\(final)': queue limit in vhost '\(self.name)' (\(self.settings.maximumQueues)) "
+                    + "is reached")
         }
         let id = self.queues.insert(BrokerQueue(name: final, properties: properties, owner: owner, now: self.now))
         self.queueIDs[final] = id
@@ -63,6 +75,7 @@ extension VirtualHostState {
         _ delete: AMQPMethod.QueueDelete, on channel: ChannelID
     ) throws(BrokerException) -> UInt32 {
         let name = try self.queueName(delete.queue, on: channel)
+        try self.authorize(.configure, .queue(name), on: channel)
         guard let id = self.queueIDs[name], let queue = self.queues[id] else { return 0 }
         try self.checkAccess(to: id, on: channel)
         if delete.ifUnused, !queue.consumers.isEmpty {
@@ -78,7 +91,9 @@ extension VirtualHostState {
     mutating func purgeQueue(
         _ purge: AMQPMethod.QueuePurge, on channel: ChannelID
     ) throws(BrokerException) -> UInt32 {
-        let id = try self.queue(named: try self.queueName(purge.queue, on: channel))
+        let name = try self.rawQueueName(purge.queue, on: channel)
+        try self.authorize(.read, .queue(name), on: channel)
+        let id = try self.queue(named: name)
         try self.checkAccess(to: id, on: channel)
         return UInt32(clamping: self.queues[id]?.purge() ?? 0)
     }
@@ -91,19 +106,29 @@ extension VirtualHostState {
         for consumerID in queue.consumers.ids {
             guard let consumer = self.consumers.remove(consumerID) else { continue }
             self.channels[consumer.channel]?.consumers[consumer.tag] = nil
-            guard let client = self.channels[consumer.channel]?.connection,
-                self.clients[client]?.notifiesCancel == true
-            else { continue }
-            self.send(.basicCancel(.init(consumerTag: consumer.tag, noWait: true)), to: consumer.channel)
+            self.notifyCancelled(consumer)
         }
         for binding in queue.incoming { self.unbind(binding) }
+    }
+
+    /// Tells a client that a consumer of its has ended, if it wants to be told.
+    mutating func notifyCancelled(_ consumer: BrokerConsumer) {
+        guard let client = self.channels[consumer.channel]?.connection,
+            self.clients[client]?.notifiesCancel == true
+        else { return }
+        self.send(.basicCancel(.init(consumerTag: consumer.tag, noWait: true)), to: consumer.channel)
     }
 
     // MARK: - Checks
 
     /// The name a method means: the queue declared last if it gives none.
     func queueName(_ name: String, on channel: ChannelID) throws(BrokerException) -> String {
-        guard name.isEmpty else { return stripped(name) }
+        stripped(try self.rawQueueName(name, on: channel))
+    }
+
+    /// The same for methods whose names RabbitMQ takes as they come, line ends and all.
+    func rawQueueName(_ name: String, on channel: ChannelID) throws(BrokerException) -> String {
+        guard name.isEmpty else { return name }
         guard let last = self.channels[channel]?.lastQueue else { throw .notFound("no previously declared queue") }
         return last
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import AMQPWire
+import DequeModule
 import HeapModule
 import NIOCore
 
@@ -17,6 +18,10 @@ struct VirtualHostState: Sendable {
         var compatibility: AMQPEmbeddedBroker.Compatibility
         /// In bytes.
         var maximumMessageSize: Int
+        var maximumQueues = Int.max
+        var access = AccessList()
+        /// What messages hold; `nil` in tests that do not look.
+        var memory: MemoryGauge?
     }
 
     let name: String
@@ -29,9 +34,18 @@ struct VirtualHostState: Sendable {
     var consumers = SlotMap<BrokerConsumer>()
     /// Whom an address of direct reply-to belongs to.
     var replyAddresses: [String: ChannelID] = [:]
+    /// What tests asked it to do wrong.
+    var faults = VirtualHostFaults()
+    /// Messages on their way from the queue where they died.
+    var letters: Deque<Letter> = []
+    var isSendingLetters = false
+    /// Whom may do what, as far as it was asked.
+    var permitted = PermissionCache()
 
     /// When the events of this batch happen.
     var now: NIODeadline
+    /// The same as seconds since 1970, for what clients see.
+    var time: UInt64 = 0
     private(set) var wakeups: [ConnectionOutput] = []
     /// Channels with publishes that wait for their acknowledgement, which is sent once per batch.
     private var confirming: [ChannelID] = []
@@ -72,7 +86,12 @@ struct VirtualHostState: Sendable {
 
     /// Acknowledges what was published on a channel, before something that must come after it.
     mutating func sendConfirms(of channel: ChannelID) {
-        guard let acknowledgement = self.channels[channel]?.confirms?.takeAcknowledgement(),
+        guard !self.keepsConfirms(of: channel) else { return }
+        self.sendConfirms(of: channel, through: .max)
+    }
+
+    private mutating func sendConfirms(of channel: ChannelID, through tag: UInt64) {
+        guard let acknowledgement = self.channels[channel]?.confirms?.takeAcknowledgement(through: tag),
             let output = self.channels[channel]?.output, let number = self.channels[channel]?.number
         else { return }
         self.append(to: output) { frames throws(AMQPWireError) in
@@ -98,7 +117,10 @@ struct VirtualHostState: Sendable {
     // MARK: - Deadlines
 
     /// The moment at which ``expire()`` has to be called, if there is one.
-    var nextDeadline: NIODeadline? { self.deadlines.min?.time }
+    var nextDeadline: NIODeadline? {
+        guard let confirms = self.faults.due.first?.time else { return self.deadlines.min?.time }
+        return min(self.deadlines.min?.time ?? confirms, confirms)
+    }
 
     /// Has the timer look at a queue in time. Called after anything that may have brought its deadline forward.
     mutating func scheduleDeadline(of queue: QueueID) {
@@ -110,6 +132,7 @@ struct VirtualHostState: Sendable {
 
     /// Drops expired messages and unused queues.
     mutating func expire() {
+        for due in self.faults.takeDueConfirms(now: self.now) { self.sendConfirms(of: due.channel, through: due.tag) }
         while let next = self.deadlines.min, next.time <= self.now {
             self.deadlines.removeMin()
             // Looked at earlier than this, or gone.
@@ -118,8 +141,7 @@ struct VirtualHostState: Sendable {
             if self.queues[next.queue]?.isUnused(now: self.now) == true {
                 self.deleteQueue(next.queue)
             } else {
-                self.queues[next.queue]?.dropExpired(now: self.now)
-                self.scheduleDeadline(of: next.queue)
+                self.tidy(next.queue)
             }
         }
     }

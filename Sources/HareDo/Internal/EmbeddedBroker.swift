@@ -18,7 +18,7 @@ actor EmbeddedBroker {
             self.broker
             ?? Task {
                 var configuration = AMQPEmbeddedBroker.Configuration()
-                configuration.users = ["embedded": password]
+                configuration.users = ["embedded": .init(password: password)]
                 return try await AMQPEmbeddedBroker.start(configuration, logger: nil)
             }
         self.broker = broker

@@ -10,7 +10,7 @@ enum BenchBroker {
         guard url == "embedded" else { return try await body(url) }
         var configuration = AMQPEmbeddedBroker.Configuration()
         // On a shared machine the port is open to all.
-        configuration.users = ["bench": String(UInt64.random(in: 0 ... .max), radix: 36)]
+        configuration.users = ["bench": .init(password: String(UInt64.random(in: 0 ... .max), radix: 36))]
         let broker = try await AMQPEmbeddedBroker.start(configuration)
         do {
             let result = try await body(broker.url)

@@ -13,7 +13,9 @@ struct Broker: AsyncParsableCommand {
 
             Example:
               haredo broker --listen 127.0.0.1:0
-            """)
+              haredo broker status
+            """,
+        subcommands: [BrokerStatus.self])
 
     @Option(
         help: ArgumentHelp(
@@ -24,14 +26,27 @@ struct Broker: AsyncParsableCommand {
         transform: { try asUsage($0, ListenAddress.init(_:)) })
     var listen = ListenAddress(host: "127.0.0.1", port: 5672)
 
+    @Option(
+        help: """
+            Which RabbitMQ to behave as: 'lenient' is 3.10, 'strict' is 4.3, which refuses more (queues that are neither \
+            durable nor exclusive, for one).
+            """)
+    var compat = Compatibility.lenient
+
+    /// As spelled on the command line.
+    enum Compatibility: String, ExpressibleByArgument, CaseIterable {
+        case lenient, strict
+
+        var setting: AMQPEmbeddedBroker.Compatibility { self == .strict ? .strict : .lenient }
+    }
+
     @OptionGroup var common: CommonOptions
 
     func run() async throws {
         self.common.apply()
         var configuration = AMQPEmbeddedBroker.Configuration()
         configuration.address = self.listen.address
-        // Any client may come, also one that was written for an older RabbitMQ.
-        configuration.compatibility = .lenient
+        configuration.compatibility = self.compat.setting
         let interruption = await Interruption()
         let broker = try await AMQPEmbeddedBroker.start(configuration, logger: Logger(label: "haredo.broker"))
         try await interruption.run {

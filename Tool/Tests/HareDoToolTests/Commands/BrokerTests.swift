@@ -63,4 +63,42 @@ extension ToolTests {
             }
         }
     }
+
+    @Test("The broker refuses what RabbitMQ 4.3 refuses, if it is told to")
+    func strict() async throws {
+        try await withTool("broker", "--listen", ":0", "--compat", "strict") { broker in
+            let url = try await broker.firstLine()
+            let listener = try await haredo("listen", "old", "--as", "transient", "--echo", broker: url)
+            #expect(listener.status == 1)
+            #expect(listener.error.contains("transient_nonexcl_queues"))
+        }
+    }
+
+    @Test("The broker's status lists connections and queues, as a table and as JSON")
+    func status() async throws {
+        try await withTool("broker", "--listen", ":0") { broker in
+            let url = try await broker.firstLine()
+            try await withTool("listen", "work", "--as", "durable", "--echo", broker: url) { listener in
+                try await listener.wait(for: "listening on 'work' (durable)")
+                let table = try await haredo("broker", "status", broker: url)
+                #expect(table.status == 0)
+                #expect(table.lines.contains { $0.contains(/^  work +0 ready +0 unacknowledged +1 consumers/) })
+                let json = try await haredo("broker", "status", "--json", broker: url)
+                let document = try #require(
+                    try JSONSerialization.jsonObject(with: Data(json.output)) as? [String: Any])
+                let queues = try #require(document["queues"] as? [[String: Any]])
+                let work = try #require(queues.first { $0["name"] as? String == "work" })
+                #expect(work["consumers"] as? Int == 1 && work["isDurable"] as? Bool == true)
+            }
+        }
+    }
+
+    @Test("The status of a broker that is not there, or tells none, is an error that says so")
+    func noStatus() async throws {
+        let nobody = try await haredo("broker", "status", broker: "amqp://127.0.0.1:1")
+        #expect(nobody.status == 1 && nobody.error.hasPrefix("haredo: "))
+        guard let rabbit = ProcessInfo.processInfo.environment["HAREDO_TEST_RABBITMQ"] else { return }
+        let other = try await haredo("broker", "status", broker: rabbit)
+        #expect(other.status == 1 && other.error.contains("for RabbitMQ there is `rabbitmqctl`"))
+    }
 }

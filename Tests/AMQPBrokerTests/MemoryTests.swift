@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+import AMQPBroker
+import AMQPWire
+import NIOCore
+import Testing
+
+@Suite("Memory", .timeLimit(.minutes(1)))
+struct MemoryTests {
+    static let capabilities: AMQPTable = ["capabilities": ["connection.blocked": true]]
+
+    func withBroker(_ body: (AMQPEmbeddedBroker) async throws -> Void) async throws {
+        var configuration = AMQPEmbeddedBroker.Configuration()
+        configuration.memoryLimit = 1 << 20
+        let broker = try await AMQPEmbeddedBroker.start(configuration)
+        try await body(broker)
+        await broker.stop()
+    }
+
+    func open(_ broker: AMQPEmbeddedBroker, _ properties: AMQPTable = Self.capabilities) async throws -> RawClient {
+        let client = try await RawClient.connect(broker)
+        try await client.beginHandshake(properties: properties)
+        guard case .connectionTune = try await client.method() else { throw RawClient.Unexpected("no tune") }
+        try await client.send(
+            .connectionTuneOk(.init(channelMax: 2047, frameMax: 131_072, heartbeat: 0)), channel: 0)
+        guard case .connectionOpenOk = try await client.call(.connectionOpen(.init(virtualHost: "/")), channel: 0)
+        else { throw RawClient.Unexpected("no open-ok") }
+        try await client.openChannel(1)
+        return client
+    }
+
+    let body = String(repeating: "x", count: 100_000)
+
+    @Test("that messages fill blocks who publishes, until it is free again; others go on")
+    func blocks() async throws {
+        try await self.withBroker { broker in
+            let publisher = try await self.open(broker)
+            let reader = try await self.open(broker)
+            _ = try await reader.call(.queueDeclare(.init(queue: "q", durable: true)))
+            for _ in 0..<12 { try await publisher.publish(self.body, to: "q") }
+            let blocked = try await publisher.method(channel: 0)
+            #expect(blocked == .connectionBlocked(.init(reason: "low on memory")))
+            let snapshot = broker.snapshot()
+            #expect(snapshot.hasMemoryAlarm && snapshot.memoryBytes > snapshot.memoryLimit)
+            #expect(snapshot.connections.map(\.isBlocked) == [true, false])
+            // What it sends now is read only when there is room.
+            try await publisher.send(.queueDeclare(.init(queue: "q", passive: true)))
+            guard case .queuePurgeOk = try await reader.call(.queuePurge(.init(queue: "q"))) else {
+                Issue.record("nothing was purged")
+                return
+            }
+            #expect(try await publisher.method(channel: 0) == .connectionUnblocked(.init()))
+            guard case .queueDeclareOk = try await publisher.method(channel: 1) else {
+                Issue.record("it does not go on")
+                return
+            }
+            #expect(broker.snapshot().memoryBytes < 400_000)
+        }
+    }
+
+    @Test("is counted once for a message in many queues, and not at all when it is gone")
+    func shared() async throws {
+        try await self.withBroker { broker in
+            let client = try await self.open(broker)
+            for number in 0..<20 {
+                _ = try await client.call(.queueDeclare(.init(queue: "q\(number)", durable: true)))
+                _ = try await client.call(
+                    .queueBind(.init(queue: "q\(number)", exchange: "amq.fanout", routingKey: "")))
+            }
+            try await client.publish(self.body, to: "", exchange: "amq.fanout")
+            let before = try await client.call(.queueDeclare(.init(queue: "q0", passive: true)))
+            #expect(before == .queueDeclareOk(.init(queue: "q0", messageCount: 1, consumerCount: 0)))
+            #expect((100_000..<101_000).contains(broker.snapshot().memoryBytes))
+            for number in 0..<20 { _ = try await client.call(.queueDelete(.init(queue: "q\(number)"))) }
+            #expect(broker.snapshot().memoryBytes == 0)
+        }
+    }
+
+    @Test("that is said to be short blocks those without the capability too, without a word")
+    func forced() async throws {
+        try await self.withBroker { broker in
+            let client = try await self.open(broker, [:])
+            _ = try await client.call(.queueDeclare(.init(queue: "q", durable: true)))
+            broker.faults.setMemoryAlarm(true)
+            // Until it publishes nothing changes.
+            _ = try await client.call(.queueDeclare(.init(queue: "q", passive: true)))
+            try await client.publish("x", to: "q")
+            while broker.snapshot().connections.first?.isBlocked != true { await Task.yield() }
+            try await client.send(.queueDeclare(.init(queue: "q", passive: true)))
+            broker.faults.setMemoryAlarm(false)
+            let reply = try await client.method(channel: 1)
+            #expect(reply == .queueDeclareOk(.init(queue: "q", messageCount: 1, consumerCount: 0)))
+        }
+    }
+}
