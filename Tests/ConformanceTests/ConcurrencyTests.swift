@@ -8,7 +8,7 @@ import Testing
 /// Many tasks on one connection; made for the thread sanitizer as well.
 @Suite("Many tasks at once", .timeLimit(.minutes(2)))
 struct ConcurrencyTests {
-    @Test("64 tasks publish on one channel, and each message is confirmed once", arguments: TestBroker.available)
+    @Test("64 tasks publish on one channel, and each message is confirmed once", arguments: TestBroker.modes)
     func publishing(broker: TestBroker) async throws {
         try await broker.run { url in
             try await withConnection(url) { connection in
@@ -56,7 +56,7 @@ struct ConcurrencyTests {
         }
     }
 
-    @Test("32 tasks open, use and close channels", arguments: TestBroker.available)
+    @Test("32 tasks open, use and close channels", arguments: TestBroker.modes)
     func channels(broker: TestBroker) async throws {
         try await broker.run { url in
             try await withConnection(url) { connection in

@@ -7,7 +7,7 @@ import Testing
 
 @Suite("What brokers can do beyond AMQP 0-9-1")
 struct ExtensionTests {
-    @Test("The broker says what it is and what it can do", arguments: TestBroker.available)
+    @Test("The broker says what it is and what it can do", arguments: TestBroker.modes)
     func serverProperties(broker: TestBroker) async throws {
         try await broker.run { url in
             try await withConnection(url) { connection in
@@ -24,7 +24,7 @@ struct ExtensionTests {
         }
     }
 
-    @Test("A consumer of higher priority is served first, as long as it can take more", arguments: TestBroker.available)
+    @Test("A consumer of higher priority is served first, as long as it can take more", arguments: TestBroker.modes)
     func consumerPriorities(broker: TestBroker) async throws {
         try await broker.run { url in
             try await withConnection(url) { connection in
@@ -48,7 +48,7 @@ struct ExtensionTests {
         }
     }
 
-    @Test("Exchanges pass on to exchanges, until they are unbound", arguments: TestBroker.available)
+    @Test("Exchanges pass on to exchanges, until they are unbound", arguments: TestBroker.modes)
     func exchangeBindings(broker: TestBroker) async throws {
         try await broker.run { url in
             try await withConnection(url) { connection in
@@ -85,7 +85,7 @@ struct ExtensionTests {
         }
     }
 
-    @Test("Recovering puts back what is unacknowledged, marked as redelivered", arguments: TestBroker.available)
+    @Test("Recovering puts back what is unacknowledged, marked as redelivered", arguments: TestBroker.modes)
     func recover(broker: TestBroker) async throws {
         try await broker.run { url in
             try await withConnection(url) { connection in

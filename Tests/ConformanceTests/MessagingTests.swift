@@ -7,7 +7,7 @@ import Testing
 
 @Suite("Publishing and consuming")
 struct MessagingTests {
-    @Test("All fourteen properties and every header type survive", arguments: TestBroker.available)
+    @Test("All fourteen properties and every header type survive", arguments: TestBroker.modes)
     func properties(broker: TestBroker) async throws {
         try await broker.run { url in
             try await withConnection(url) { connection in
@@ -41,7 +41,7 @@ struct MessagingTests {
         }
     }
 
-    @Test("Bodies around the frame size arrive", arguments: TestBroker.available)
+    @Test("Bodies around the frame size arrive", arguments: TestBroker.modes)
     func bodies(broker: TestBroker) async throws {
         try await broker.run { url in
             try await withConnection(url) { connection in
@@ -63,7 +63,7 @@ struct MessagingTests {
         }
     }
 
-    @Test("Prefetch bounds what is delivered; acknowledging brings more", arguments: TestBroker.available)
+    @Test("Prefetch bounds what is delivered; acknowledging brings more", arguments: TestBroker.modes)
     func prefetch(broker: TestBroker) async throws {
         try await broker.run { url in
             try await withConnection(url) { connection in
@@ -102,7 +102,7 @@ struct MessagingTests {
         }
     }
 
-    @Test("Confirmed, returned and unroutable messages", arguments: TestBroker.available)
+    @Test("Confirmed, returned and unroutable messages", arguments: TestBroker.modes)
     func confirms(broker: TestBroker) async throws {
         try await broker.run { url in
             try await withConnection(url) { connection in
@@ -145,7 +145,7 @@ struct MessagingTests {
 
     @Test(
         "Publishing to an exchange that does not exist closes the channel and only it, until it is opened again",
-        arguments: TestBroker.available
+        arguments: TestBroker.modes
     )
     func missingExchange(broker: TestBroker) async throws {
         try await broker.run { url in
@@ -174,7 +174,7 @@ struct MessagingTests {
         }
     }
 
-    @Test("A deleted queue ends its consumers", arguments: TestBroker.available)
+    @Test("A deleted queue ends its consumers", arguments: TestBroker.modes)
     func consumerCancelled(broker: TestBroker) async throws {
         try await broker.run { url in
             try await withConnection(url) { connection in
@@ -192,7 +192,7 @@ struct MessagingTests {
         }
     }
 
-    @Test("Expired messages are not delivered", arguments: TestBroker.available)
+    @Test("Expired messages are not delivered", arguments: TestBroker.modes)
     func expiration(broker: TestBroker) async throws {
         try await broker.run { url in
             try await withConnection(url) { connection in
@@ -219,7 +219,7 @@ struct MessagingTests {
         }
     }
 
-    @Test("Wrong password and unknown virtual host have their own errors", arguments: TestBroker.available)
+    @Test("Wrong password and unknown virtual host have their own errors", arguments: TestBroker.modes)
     func refusedLogins(broker: TestBroker) async throws {
         try await broker.run { url in
             var configuration = try AMQPConfiguration(uri: url)
@@ -243,7 +243,7 @@ struct MessagingTests {
         }
     }
 
-    @Test("A name of 256 bytes is refused before anything is sent", arguments: TestBroker.available)
+    @Test("A name of 256 bytes is refused before anything is sent", arguments: TestBroker.modes)
     func longNames(broker: TestBroker) async throws {
         try await broker.run { url in
             try await withConnection(url) { connection in

@@ -8,7 +8,7 @@ import Testing
 @Suite("Rules of queues and consumers")
 struct QueueRuleTests {
     @Test(
-        "An empty name is the queue declared last on the channel, and 404 without one", arguments: TestBroker.available)
+        "An empty name is the queue declared last on the channel, and 404 without one", arguments: TestBroker.modes)
     func emptyNames(broker: TestBroker) async throws {
         try await broker.run { url in
             try await withConnection(url) { connection in
@@ -31,7 +31,7 @@ struct QueueRuleTests {
         }
     }
 
-    @Test("What is missing can be deleted, unbound and cancelled", arguments: TestBroker.available)
+    @Test("What is missing can be deleted, unbound and cancelled", arguments: TestBroker.modes)
     func missing(broker: TestBroker) async throws {
         try await broker.run { url in
             try await withConnection(url) { connection in
@@ -47,7 +47,7 @@ struct QueueRuleTests {
         }
     }
 
-    @Test("Redeclared, a number may have another width and not another value", arguments: TestBroker.available)
+    @Test("Redeclared, a number may have another width and not another value", arguments: TestBroker.modes)
     func numericWidth(broker: TestBroker) async throws {
         try await broker.run { url in
             try await withConnection(url) { connection in
@@ -64,7 +64,7 @@ struct QueueRuleTests {
         }
     }
 
-    @Test("Exclusive and durable is exclusive: gone with its connection", arguments: TestBroker.available)
+    @Test("Exclusive and durable is exclusive: gone with its connection", arguments: TestBroker.modes)
     func exclusiveAndDurable(broker: TestBroker) async throws {
         try await broker.run { url in
             let queue = TestBroker.uniqueName()
@@ -79,7 +79,7 @@ struct QueueRuleTests {
         }
     }
 
-    @Test("Fetching is not limited by the prefetch", arguments: TestBroker.available)
+    @Test("Fetching is not limited by the prefetch", arguments: TestBroker.modes)
     func fetching(broker: TestBroker) async throws {
         try await broker.run { url in
             try await withConnection(url) { connection in
@@ -96,10 +96,9 @@ struct QueueRuleTests {
         }
     }
 
-    @Test("A queue that is full and rejects is a nack", .enabled(if: TestBroker.hasRabbitMQ, "no RabbitMQ"))
-    func overflow() async throws {
-        // The embedded broker's queues have no length limits.
-        try await TestBroker.runOnRabbitMQ { url in
+    @Test("A queue that is full and rejects is a nack", arguments: TestBroker.modes)
+    func overflow(broker: TestBroker) async throws {
+        try await broker.run { url in
             try await withConnection(url) { connection in
                 let channel = try await connection.openChannel()
                 try await channel.confirmSelect()
@@ -118,10 +117,9 @@ struct QueueRuleTests {
         }
     }
 
-    @Test("A quorum queue counts deliveries, and needs a name", .enabled(if: TestBroker.hasRabbitMQ, "no RabbitMQ"))
-    func quorum() async throws {
-        // The embedded broker has no quorum queues.
-        try await TestBroker.runOnRabbitMQ { url in
+    @Test("A quorum queue counts deliveries, and needs a name", arguments: TestBroker.modes)
+    func quorum(broker: TestBroker) async throws {
+        try await broker.run { url in
             try await withConnection(url) { connection in
                 let channel = try await connection.openChannel()
                 let queue = TestBroker.uniqueName()
@@ -147,7 +145,7 @@ struct QueueRuleTests {
         }
     }
 
-    @Test("Line ends in a name are left out, and the name that counts is the broker's", arguments: TestBroker.available)
+    @Test("Line ends in a name are left out, and the name that counts is the broker's", arguments: TestBroker.modes)
     func lineEnds(broker: TestBroker) async throws {
         try await broker.run { url in
             try await withConnection(url) { connection in
@@ -160,7 +158,7 @@ struct QueueRuleTests {
 
     @Test(
         "Direct replies come without a queue, to the channel that consumed before it asked",
-        arguments: TestBroker.available)
+        arguments: TestBroker.modes)
     func directReplies(broker: TestBroker) async throws {
         try await broker.run { url in
             try await withConnection(url) { connection in

@@ -7,7 +7,7 @@ import Testing
 
 @Suite("Exchanges, queues and bindings")
 struct TopologyTests {
-    @Test("Queues are declared, counted, purged and deleted", arguments: TestBroker.available)
+    @Test("Queues are declared, counted, purged and deleted", arguments: TestBroker.modes)
     func queues(broker: TestBroker) async throws {
         try await broker.run { url in
             try await withConnection(url) { connection in
@@ -28,7 +28,7 @@ struct TopologyTests {
         }
     }
 
-    @Test("Refusals have RabbitMQ's codes and texts, and close the channel only", arguments: TestBroker.available)
+    @Test("Refusals have RabbitMQ's codes and texts, and close the channel only", arguments: TestBroker.modes)
     func refusals(broker: TestBroker) async throws {
         try await broker.run { url in
             try await withConnection(url) { connection in
@@ -73,7 +73,7 @@ struct TopologyTests {
         }
     }
 
-    @Test("Direct, fanout, topic and headers exchanges route", arguments: TestBroker.available)
+    @Test("Direct, fanout, topic and headers exchanges route", arguments: TestBroker.modes)
     func routing(broker: TestBroker) async throws {
         try await broker.run { url in
             try await withConnection(url) { connection in
@@ -120,7 +120,7 @@ struct TopologyTests {
         }
     }
 
-    @Test("A queue with x-expires goes when nobody uses it", arguments: TestBroker.available)
+    @Test("A queue with x-expires goes when nobody uses it", arguments: TestBroker.modes)
     func expires(broker: TestBroker) async throws {
         try await broker.run { url in
             try await withConnection(url) { connection in

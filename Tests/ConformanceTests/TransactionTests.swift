@@ -7,19 +7,13 @@ import Testing
 
 @Suite("Transactions")
 struct TransactionTests {
-    @Test("What is committed arrives together, what is rolled back never", arguments: TestBroker.available)
+    @Test("What is committed arrives together, what is rolled back never", arguments: TestBroker.modes)
     func commitAndRollback(broker: TestBroker) async throws {
         try await broker.run { url in
             try await withConnection(url) { connection in
                 let other = try await connection.openChannel()
                 let queue = try await other.declareQueue("", exclusive: true).name
                 let channel = try await connection.openChannel()
-                guard broker == .rabbitMQ else {
-                    // The embedded broker says so, at once and to everybody.
-                    await expectRefusal(540, "NOT_IMPLEMENTED") { try await channel.selectTransactions() }
-                    #expect(await !connection.isOpen)
-                    return
-                }
                 try await channel.selectTransactions()
                 try await channel.selectTransactions()
                 try await channel.publish(AMQPMessage("dropped"), routingKey: queue)
@@ -36,9 +30,9 @@ struct TransactionTests {
         }
     }
 
-    @Test("Acknowledgements belong to the transaction", .enabled(if: TestBroker.hasRabbitMQ, "no RabbitMQ"))
-    func acknowledgements() async throws {
-        try await TestBroker.runOnRabbitMQ { url in
+    @Test("Acknowledgements belong to the transaction", arguments: TestBroker.modes)
+    func acknowledgements(broker: TestBroker) async throws {
+        try await broker.run { url in
             try await withConnection(url) { connection in
                 let other = try await connection.openChannel()
                 let queue = try await other.declareQueue("", exclusive: true).name
@@ -62,9 +56,9 @@ struct TransactionTests {
         }
     }
 
-    @Test("Transactions and confirms exclude each other, with 406", .enabled(if: TestBroker.hasRabbitMQ, "no RabbitMQ"))
-    func notWithConfirms() async throws {
-        try await TestBroker.runOnRabbitMQ { url in
+    @Test("Transactions and confirms exclude each other, with 406", arguments: TestBroker.modes)
+    func notWithConfirms(broker: TestBroker) async throws {
+        try await broker.run { url in
             try await withConnection(url) { connection in
                 let confirming = try await connection.openChannel()
                 try await confirming.confirmSelect()

@@ -6,7 +6,7 @@ import Testing
 
 @Suite(.timeLimit(.minutes(1))) struct UpdateSecretTests {
     /// The provider is asked for a third secret only when the broker took the second one.
-    @Test(arguments: TestBroker.available) func brokersTakeNewSecrets(broker: TestBroker) async throws {
+    @Test(arguments: TestBroker.modes) func brokersTakeNewSecrets(broker: TestBroker) async throws {
         try await broker.run { url in
             var configuration = try AMQPConfiguration(uri: url)
             let (user, password) = (configuration.user, configuration.password)

@@ -9,8 +9,7 @@ import HostileSupport
     import Darwin
 #endif
 
-// libFuzzer on one of the targets, which HAREDO_FUZZ_TARGET names; or, with the argument `seeded`, the attacks of
-// HostileTests, which run much faster here than in a debug build. Built and run by Scripts/fuzz.sh.
+// libFuzzer on one of the targets, which HAREDO_FUZZ_TARGET names. Built and run by Scripts/fuzz.sh.
 
 @_silgen_name("LLVMFuzzerRunDriver")
 func runDriver(
@@ -23,24 +22,6 @@ func runDriver(
 func report(_ line: String) {
     let bytes = Array((line + "\n").utf8)
     _ = write(2, bytes, bytes.count)
-}
-
-if CommandLine.arguments.dropFirst().first == "seeded" {
-    // Not on the main actor, whose thread waits below.
-    Task.detached {
-        var problems: [String] = []
-        do {
-            var run = try HostileRun()
-            // Threads of one process would share libFuzzer's counters, and spend two thirds of their time on that.
-            run.workers = 1
-            for attack in Attack.allCases { problems += try await run.run(attack).problems }
-        } catch {
-            problems.append("\(error)")
-        }
-        for problem in problems { report("problem: \(problem)") }
-        exit(problems.isEmpty ? 0 : 1)
-    }
-    while true { pause() }
 }
 
 let name = getenv("HAREDO_FUZZ_TARGET").map { String(cString: $0) } ?? ""

@@ -137,6 +137,13 @@ third.cancel()
 refused("taken", lambda channel: (channel.basic_consume(queue, lambda *_: None, exclusive=True),
                                   channel.basic_consume(queue, lambda *_: None)))
 
-# Transactions are left out: RabbitMQ has them, the embedded broker has not.
+# Transactions.
+fourth = connection.channel()
+fourth.tx_select()
+for body in (b"kept", b"dropped"):
+    fourth.basic_publish("", queue, body)
+    print("before", third.queue_declare(queue, passive=True).method.message_count)
+    fourth.tx_commit() if body == b"kept" else fourth.tx_rollback()
+    print("after", third.queue_declare(queue, passive=True).method.message_count)
 connection.close()
 print("closed", connection.is_closed)

@@ -155,6 +155,14 @@ puts "many #{truth(bodies.map { Timeout.timeout(10) { consumed.pop } } == bodies
 third.basic_cancel(reader.consumer_tag)
 refused.call('taken') { |bad| 2.times { |i| bad.basic_consume(queue, '', true, i.zero?) {} } }
 
-# Transactions are left out: RabbitMQ has them, the embedded broker has not.
+# Transactions.
+fourth = connection.create_channel
+fourth.tx_select
+%w[kept dropped].each do |text|
+  fourth.basic_publish(text, '', queue)
+  puts "before #{third.queue_declare(queue, passive: true).message_count}"
+  text == 'kept' ? fourth.tx_commit : fourth.tx_rollback
+  puts "after #{third.queue_declare(queue, passive: true).message_count}"
+end
 connection.close
 puts "closed #{truth(connection.closed?)}"

@@ -7,7 +7,7 @@ enum ForeignSoftware {
     static let python = "/usr/bin/python3"
     static let ruby = "/usr/bin/ruby"
     /// Debian's packages; `Scripts/test.sh` installs them.
-    static let packages = "python3-pika ruby-bunny amqp-tools"
+    static let packages = "python3-pika python3-amqp ruby-bunny amqp-tools"
     /// Where the programs are.
     static let peers = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .appending(path: "Peers")
@@ -24,6 +24,7 @@ enum ForeignSoftware {
         var missing: [String] = []
         for (name, executable, arguments) in [
             ("pika for \(Self.python)", Self.python, ["-c", "from pika import BlockingConnection"]),
+            ("py-amqp for \(Self.python)", Self.python, ["-c", "from amqp import Connection"]),
             ("Bunny for \(Self.ruby)", Self.ruby, ["-e", "require 'bunny'"]),
             ("amqp-tools", "/usr/bin/amqp-consume", ["--help"]),
         ] where await !Self.works(executable, arguments) {
