@@ -7,8 +7,9 @@ SOURCES := Sources Tests Tool/Sources Tool/Tests Benchmarks/Sources Benchmarks/H
 
 FILTER := .*
 
-# All packages build in one folder: their dependencies, which take far longer than they do, are compiled once.
-SHARED := --scratch-path .build
+# All packages build in one folder, .build, or .build-release for what is optimised: their dependencies, which take far
+# longer than they do, are compiled once.
+OPTIMISED := --scratch-path .build-release
 
 .PHONY: help build demo test test-long fuzz counts counts-update bench footprint format format-check clean toolchain
 .DEFAULT_GOAL := help
@@ -16,11 +17,11 @@ SHARED := --scratch-path .build
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 24
 
-build: toolchain ## the tool, optimised: .build/release/haredo
-	swift build -c release --package-path Tool $(SHARED) --product haredo
+build: toolchain ## the tool, optimised: .build-release/release/haredo
+	swift build -c release --package-path Tool $(OPTIMISED) --product haredo
 
 demo: build ## a short tour on the embedded broker, or on BROKER=URL
-	.build/release/haredo demo $(if $(BROKER),--broker '$(BROKER)')
+	.build-release/release/haredo demo $(if $(BROKER),--broker '$(BROKER)')
 
 test: toolchain ## all tests, on the embedded broker and on RabbitMQ (installed if missing)
 	Scripts/test.sh
@@ -38,11 +39,11 @@ counts-update: toolchain ## takes what `make counts` finds for the new baseline
 	Scripts/counts.sh update
 
 bench: toolchain ## times and throughput of codec, machines, deliveries and calls; for a machine that does nothing else
-	swift package --package-path Benchmarks $(SHARED) benchmark --filter '$(FILTER)'
+	swift package --package-path Benchmarks $(OPTIMISED) benchmark --filter '$(FILTER)'
 
 footprint: toolchain ## memory of an idle peer and of a call, cost of a call beside 100,000; on another process, or BROKER=URL
-	swift build -c release --package-path Benchmarks $(SHARED) --product Footprint
-	.build/release/Footprint $(if $(BROKER),--broker '$(BROKER)')
+	swift build -c release --package-path Benchmarks $(OPTIMISED) --product Footprint
+	.build-release/release/Footprint $(if $(BROKER),--broker '$(BROKER)')
 
 format: toolchain ## puts all Swift files into the project's format
 	swift format format --in-place --recursive --parallel $(SOURCES)
@@ -51,7 +52,7 @@ format-check: toolchain ## fails where `make format` or a rule has something to 
 	swift format lint --strict --recursive --parallel $(SOURCES)
 
 clean: ## removes what was built
-	rm -rf .build .build-long .build-tsan
+	rm -rf .build .build-release .build-long .build-tsan
 
 toolchain:
 	@command -v swift >/dev/null || { \

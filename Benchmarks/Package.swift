@@ -29,15 +29,15 @@ let hareDo: [Target.Dependency] = ["HareDo", "AMQPClient", "AMQPBroker", "AMQPWi
     .product(name: $0, package: "HareDo")
 }
 
+// `Scripts/counts.sh` sets it: for counting instructions nothing has to be built that runs benchmarks.
+let countsOnly = Context.environment["HAREDO_COUNTS"] == "1"
+
 let package = Package(
     name: "HareDoBenchmarks",
     platforms: [.macOS(.v15)],
     dependencies: [
         .package(name: "HareDo", path: ".."),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
-        // Without its traits, which count allocations and retains: they crash or read 0 where this has to run.
-        // Scripts/counts.sh counts allocations.
-        .package(url: "https://github.com/ordo-one/benchmark", exact: "1.38.1", traits: []),
     ],
     targets: [
         // What is measured: loops without sockets and clocks, for one thread.
@@ -51,6 +51,15 @@ let package = Package(
         .executableTarget(
             name: "Footprint", dependencies: hareDo + [.product(name: "NIOCore", package: "swift-nio")],
             packageAccess: false, swiftSettings: ours + inside),
+    ]
+)
+
+if !countsOnly {
+    // Without its traits, which count allocations and retains: they crash or read 0 where this has to run.
+    // Scripts/counts.sh counts allocations.
+    package.dependencies.append(
+        .package(url: "https://github.com/ordo-one/benchmark", exact: "1.38.1", traits: []))
+    package.targets.append(
         // Its folder has to lie in one called Benchmarks: so the tool finds it.
         .executableTarget(
             name: "HareDoBenchmarks",
@@ -60,6 +69,5 @@ let package = Package(
                 .product(name: "Benchmark", package: "benchmark"),
             ],
             path: "HareDoBenchmarks", packageAccess: false, swiftSettings: ours + inside,
-            plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")]),
-    ]
-)
+            plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")]))
+}

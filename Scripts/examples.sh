@@ -4,8 +4,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-haredo=.build/release/haredo
-[[ -x $haredo ]] || swift build -c release --package-path Tool --scratch-path .build --product haredo
+haredo=.build-release/release/haredo
+[[ -x $haredo ]] || swift build -c release --package-path Tool --scratch-path .build-release --product haredo
 swift build --package-path Examples --scratch-path .build
 bin=$(swift build --package-path Examples --scratch-path .build --show-bin-path)
 

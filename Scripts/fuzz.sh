@@ -27,8 +27,10 @@ fi
 
 export HAREDO_FUZZ=1
 echo "==> Fuzz: build"
-swift build -c release --product HareDoFuzz
-binary=$(swift build -c release --show-bin-path)/HareDoFuzz
+product=HareDoFuzz
+[[ $mode != seeded ]] || product=HareDoSeeded
+swift build -c release --scratch-path .build-release --product "$product"
+binary=$(swift build -c release --scratch-path .build-release --show-bin-path)/$product
 # The order of dictionaries is part of what an input does.
 export SWIFT_DETERMINISTIC_HASHING=1
 
@@ -40,7 +42,7 @@ case $mode in
     cases=${HAREDO_HOSTILE_CASES:-100000} seed=${HAREDO_HOSTILE_SEED:-1} running=() status=0
     for ((i = 0; i < cores; i++)); do
       HAREDO_HOSTILE_CASES=$(((cases + cores - 1) / cores)) HAREDO_HOSTILE_SEED=$((seed + i)) \
-        timeout --kill-after=10 "${HAREDO_TEST_STEP_SECONDS:-2700}" "$binary" seeded &
+        timeout --kill-after=10 "${HAREDO_TEST_STEP_SECONDS:-2700}" "$binary" &
       running+=($!)
     done
     for process in "${running[@]}"; do wait "$process" || status=$?; done

@@ -14,7 +14,8 @@
 #   HAREDO_TEST_RABBITMQ_CTL  a command of the shell: with arguments appended it is Scripts/rabbitmq.sh of that RabbitMQ
 #   HAREDO_TEST_CERTIFICATES  the folder of the certificates, see Scripts/certificates.sh
 #   HAREDO_TEST_LEDGER        the file to which each test body that used a broker appends one line when it runs:
-#                             `embedded NAME` or `rabbitmq NAME`, or `rabbitmq-only NAME` if it runs on no other
+#                             `embedded NAME`, `lenient NAME` (the embedded one in its other mode) or `rabbitmq NAME`, or
+#                             `rabbitmq-only NAME` if it runs on no other
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -62,16 +63,32 @@ else
   start_rabbitmq
 fi
 
+# The optimised build watches no clock, unlike the tests: it gets what they leave of the processors, which is most.
+release_in_background() {
+  local build=(swift build -c release --package-path Tool --scratch-path .build-release --product haredo) idle=(nice -n 19)
+  ! command -v chrt >/dev/null || idle=(chrt --idle 0)
+  { "${idle[@]}" "${build[@]}" >"$work/release.log" 2>&1 && echo 0 || echo $?; } >"$work/release.status" </dev/null &
+}
+release_result() {
+  until [[ -s $work/release.status ]]; do sleep 0.2; done
+  cat "$work/release.log"
+  return "$(<"$work/release.status")"
+}
+
+step "Library: build" swift build --build-tests --disable-xctest
+release_in_background
 test_package "Library"
 test_package "Tool" --package-path Tool --scratch-path .build
-step "Tool: release build" swift build -c release --package-path Tool --scratch-path .build --product haredo
+step "Tool: release build" release_result
 
 title='Summary' log=
 names() { sed -n "s/^$1 //p" "$HAREDO_TEST_LEDGER" | sort; }
 embedded=$(names embedded | wc -l)
+lenient=$(names lenient | wc -l)
 rabbitmq=$(names rabbitmq | wc -l)
 printf '\n==> Summary (%s s)\n' "$SECONDS"
 echo "test bodies on the embedded broker: $embedded"
+echo "test bodies on it as RabbitMQ 3.10: $lenient"
 if [[ -z ${HAREDO_TEST_RABBITMQ:-} ]]; then
   echo "test bodies on RabbitMQ:            LEFT OUT"
 else

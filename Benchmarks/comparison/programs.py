@@ -67,7 +67,7 @@ class HareDo(Program):
         if self.built is None:
             if shutil.which("swift") is None:
                 raise children.Failure("there is no 'swift' in PATH: install Swift 6.2 or later (swift.org/install)")
-            package, scratch = os.path.join(self.root, "Tool"), os.path.join(self.root, ".build")
+            package, scratch = os.path.join(self.root, "Tool"), os.path.join(self.root, ".build-release")
             children.run(
                 ["swift", "build", "-c", "release", "--package-path", package, "--scratch-path", scratch, "--product", "haredo"],
                 BUILD_SECONDS, shows_output=True)
