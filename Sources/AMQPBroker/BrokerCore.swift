@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import AMQPWire
 package import Logging
-import NIOConcurrencyHelpers
 package import NIOCore
 
 /// Everything of a broker but its listener: virtual hosts, and connections whichever way they come in.
@@ -11,8 +10,6 @@ package final class BrokerCore: Sendable {
     let registry: ConnectionRegistry
     let memory: MemoryGauge
     let clock = BrokerClock()
-    /// Whether a test says that memory is short.
-    private let forcedAlarm = NIOLockedValueBox(false)
     private let settings: BrokerConnection.Settings
     private let logger: Logger
 
@@ -38,21 +35,10 @@ package final class BrokerCore: Sendable {
         self.memory = memory
         self.virtualHosts = virtualHosts
         self.registry = ConnectionRegistry(limit: configuration.maximumConnections)
-        let forcedAlarm = self.forcedAlarm
-        self.settings = Self.settings(configuration, access, virtualHosts) {
-            memory.isOver || forcedAlarm.withLockedValue { $0 }
-        }
+        self.settings = Self.settings(configuration, access, virtualHosts, memory)
         let registry = self.registry
         memory.observe { registry.tellAll(AlarmChanged()) }
     }
-
-    /// Memory is short although it is not, or no longer so.
-    func forceAlarm(_ isOn: Bool) {
-        self.forcedAlarm.withLockedValue { $0 = isOn }
-        self.registry.tellAll(AlarmChanged())
-    }
-
-    var hasAlarm: Bool { self.settings.hasAlarm() }
 
     /// Serves a channel that a client has connected. On its event loop.
     package func serve(_ channel: any Channel) throws {
@@ -128,7 +114,7 @@ package final class BrokerCore: Sendable {
 
     private static func settings(
         _ configuration: AMQPEmbeddedBroker.Configuration, _ access: AccessList,
-        _ virtualHosts: [String: VirtualHost], hasAlarm: @escaping @Sendable () -> Bool
+        _ virtualHosts: [String: VirtualHost], _ memory: MemoryGauge
     ) -> BrokerConnection.Settings {
         BrokerConnection.Settings(
             handshake: { isLocal in
@@ -140,6 +126,6 @@ package final class BrokerCore: Sendable {
             handshakeTimeout: TimeAmount(configuration.handshakeTimeout),
             closeTimeout: TimeAmount(configuration.closeTimeout),
             maximumMessageSize: configuration.maximumMessageSize, frameMax: configuration.frameMax,
-            virtualHosts: virtualHosts, hasAlarm: hasAlarm)
+            virtualHosts: virtualHosts, memory: memory)
     }
 }

@@ -35,8 +35,8 @@ final class BrokerConnection: ChannelDuplexHandler {
         var maximumMessageSize: Int
         var frameMax: UInt32
         var virtualHosts: [String: VirtualHost]
-        /// Whether memory is short: who publishes is not read any more.
-        var hasAlarm: @Sendable () -> Bool
+        /// While it is over its limit, who publishes is not read any more.
+        var memory: MemoryGauge
     }
 
     private enum Phase {
@@ -272,7 +272,7 @@ final class BrokerConnection: ChannelDuplexHandler {
 
     /// Who publishes while memory is short is told, if it wants to be, and not read any more (RabbitMQ's extension).
     private func blockIfNeeded(_ runner: CommandRunner) {
-        guard !self.isBlocked, self.settings.hasAlarm() else { return }
+        guard !self.isBlocked, self.settings.memory.isOver else { return }
         self.isBlocked = true
         runner.setBlocked(true)
         guard self.session?.notifiesBlocked == true else { return }
@@ -280,7 +280,7 @@ final class BrokerConnection: ChannelDuplexHandler {
     }
 
     private func alarmChanged(_ context: ChannelHandlerContext) {
-        guard case .open(let runner) = self.phase, self.isBlocked, !self.settings.hasAlarm() else { return }
+        guard case .open(let runner) = self.phase, self.isBlocked, !self.settings.memory.isOver else { return }
         self.isBlocked = false
         runner.setBlocked(false)
         if self.session?.notifiesBlocked == true { self.send(.connectionUnblocked(.init())) }

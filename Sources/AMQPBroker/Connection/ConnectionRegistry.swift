@@ -50,8 +50,10 @@ final class ConnectionRegistry: Sendable {
         for connection in self.connections { Self.tell(connection, event) }
     }
 
-    static func tell(_ connection: any Channel, _ event: any Sendable) {
-        connection.eventLoop.execute { connection.pipeline.fireUserInboundEventTriggered(event) }
+    /// - Returns: succeeds when the connection's handler has it.
+    @discardableResult
+    static func tell(_ connection: any Channel, _ event: any Sendable) -> EventLoopFuture<Void> {
+        connection.eventLoop.submit { connection.pipeline.fireUserInboundEventTriggered(event) }
     }
 
     /// Takes no more connections.

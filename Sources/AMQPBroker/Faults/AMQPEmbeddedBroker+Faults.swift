@@ -76,14 +76,14 @@ extension AMQPEmbeddedBroker {
         }
 
         private func tell(_ channel: any Channel, _ event: any Sendable) async {
-            try? await channel.eventLoop.submit { channel.pipeline.fireUserInboundEventTriggered(event) }.get()
+            try? await ConnectionRegistry.tell(channel, event).get()
         }
 
         /// Turns away whoever connects, by closing the socket at once, until this is called with `false`.
         public func refuseConnections(_ isRefusing: Bool = true) { self.core.registry.refuse(isRefusing) }
 
         /// Says that memory is short, whether it is or not: who publishes is blocked.
-        public func setMemoryAlarm(_ isOn: Bool) { self.core.forceAlarm(isOn) }
+        public func setMemoryAlarm(_ isOn: Bool) { self.core.memory.force(isOn) }
 
         // MARK: - Channels and consumers
 
@@ -114,13 +114,7 @@ extension AMQPEmbeddedBroker {
 
         /// From now on, on all channels.
         public func setConfirms(_ confirms: Confirms) {
-            let setting: VirtualHostFaults.Confirms =
-                switch confirms {
-                case .sent: .sent
-                case .withheld: .withheld
-                case .delayed(let delay): .delayed(TimeAmount(delay))
-                }
-            self.forEachVirtualHost { $0.setConfirms(setting) }
+            for virtualHost in self.core.virtualHosts.values { virtualHost.perform { $0.setConfirms(confirms) } }
         }
 
         /// Answers the next publishes that want a confirm with `basic.nack`, although queues took them.
@@ -145,10 +139,6 @@ extension AMQPEmbeddedBroker {
         public func advanceClock(by duration: Duration) {
             self.core.clock.advance(by: TimeAmount(duration))
             for virtualHost in self.core.virtualHosts.values { virtualHost.clockAdvanced() }
-        }
-
-        private func forEachVirtualHost(_ body: (inout VirtualHostState) -> Void) {
-            for virtualHost in self.core.virtualHosts.values { virtualHost.perform(body) }
         }
     }
 }

@@ -6,12 +6,6 @@ import NIOCore
 struct VirtualHostFaults: Sendable {
     typealias ChannelID = SlotID<BrokerChannel>
 
-    enum Confirms: Sendable {
-        case sent
-        case withheld
-        case delayed(TimeAmount)
-    }
-
     struct DueConfirm: Sendable {
         let time: NIODeadline
         let channel: ChannelID
@@ -19,7 +13,7 @@ struct VirtualHostFaults: Sendable {
         let tag: UInt64
     }
 
-    var confirms = Confirms.sent
+    var confirms = AMQPEmbeddedBroker.Faults.Confirms.sent
     /// Channels whose confirms are withheld.
     var withheld: Set<ChannelID> = []
     /// In the order of their times, as long as the delay does not change.
@@ -62,7 +56,7 @@ extension VirtualHostState {
         }
     }
 
-    mutating func setConfirms(_ confirms: VirtualHostFaults.Confirms) {
+    mutating func setConfirms(_ confirms: AMQPEmbeddedBroker.Faults.Confirms) {
         self.faults.confirms = confirms
         guard case .sent = confirms else { return }
         for due in self.faults.due { self.confirmLater(due.channel) }
@@ -78,7 +72,8 @@ extension VirtualHostState {
         case .withheld: self.faults.withheld.insert(channel)
         case .delayed(let delay):
             if let confirms = self.channels[channel]?.confirms, confirms.hasPending {
-                self.faults.due.append(.init(time: self.now + delay, channel: channel, tag: confirms.lastTag))
+                self.faults.due.append(
+                    .init(time: self.now + TimeAmount(delay), channel: channel, tag: confirms.lastTag))
             }
         }
         return true

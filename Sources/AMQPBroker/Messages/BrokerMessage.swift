@@ -85,13 +85,23 @@ struct QueuedMessage: Sendable {
 extension QueuedMessage {
     /// The property list with the header `x-delivery-count`: how often the message came back (RabbitMQ's quorum queues).
     var countedProperties: ByteBuffer {
-        guard var properties = try? AMQPBasicProperties(decoding: self.message.properties)
-        else { return self.message.properties }
-        var headers = properties.headers ?? [:]
-        headers["x-delivery-count"] = .int64(Int64(self.deliveryCount))
-        properties.headers = headers
-        var encoded = ByteBufferAllocator().buffer(capacity: self.message.properties.readableBytes + 32)
-        guard (try? properties.encode(into: &encoded)) != nil else { return self.message.properties }
+        let properties = self.message.properties
+        return properties.rewritingProperties { properties in
+            var headers = properties.headers ?? [:]
+            headers["x-delivery-count"] = .int64(Int64(self.deliveryCount))
+            properties.headers = headers
+        } ?? properties
+    }
+}
+
+extension ByteBuffer {
+    /// An encoded property list with something changed; `nil` if it cannot be read, or written any more.
+    func rewritingProperties(_ change: (inout AMQPBasicProperties) -> Void) -> ByteBuffer? {
+        guard var properties = try? AMQPBasicProperties(decoding: self) else { return nil }
+        change(&properties)
+        // Room for the few headers that a broker adds.
+        var encoded = ByteBufferAllocator().buffer(capacity: self.readableBytes + 256)
+        guard (try? properties.encode(into: &encoded)) != nil else { return nil }
         return encoded
     }
 }

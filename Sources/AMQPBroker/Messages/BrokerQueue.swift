@@ -62,7 +62,7 @@ struct BrokerQueue: Sendable {
     /// A message that the queue refused is dead-lettered all the same, if it was declared so.
     private mutating func deadLetterRefused(_ message: BrokerMessage) {
         guard self.properties.overflow == .rejectPublishDeadLetter else { return }
-        self.giveUp(QueuedMessage(message: message, position: self.nextPosition, expiresAt: nil), .maxlen)
+        self.giveUp(message, .maxlen)
     }
 
     /// Adds a message behind all others.
@@ -112,7 +112,7 @@ struct BrokerQueue: Sendable {
     }
 
     /// A message that was handed out is rejected for good.
-    mutating func reject(_ message: QueuedMessage) { self.giveUp(message, .rejected) }
+    mutating func reject(_ message: QueuedMessage) { self.giveUp(message.message, .rejected) }
 
     /// Messages that were handed out come back, each to its old place.
     ///
@@ -126,7 +126,7 @@ struct BrokerQueue: Sendable {
             message.isRedelivered = true
             if counts { message.deliveryCount += 1 }
             if let limit = self.properties.deliveryLimit, message.deliveryCount > limit {
-                self.giveUp(message, .deliveryLimit)
+                self.giveUp(message.message, .deliveryLimit)
             } else {
                 returned.append(message)
             }
@@ -139,7 +139,9 @@ struct BrokerQueue: Sendable {
 
     /// Drops expired messages at the head, where a classic queue looks for them.
     mutating func dropExpired(now: NIODeadline, including: Bool = true) {
-        while let message = self.ready.popExpired(now, including: including) { self.giveUp(message, .expired) }
+        while let message = self.ready.popExpired(now, including: including) {
+            self.giveUp(message.message, .expired)
+        }
     }
 
     /// Drops the oldest messages of a queue that holds more than it may.
@@ -148,7 +150,7 @@ struct BrokerQueue: Sendable {
         let (length, bytes) = (self.properties.maximumLength ?? .max, self.properties.maximumBytes ?? .max)
         while self.ready.count > length || self.ready.byteCount > bytes {
             guard let message = self.ready.popFirst() else { return }
-            self.giveUp(message, .maxlen)
+            self.giveUp(message.message, .maxlen)
         }
     }
 
@@ -160,9 +162,9 @@ struct BrokerQueue: Sendable {
         return !self.dead.isEmpty
     }
 
-    private mutating func giveUp(_ message: QueuedMessage, _ reason: DeadMessage.Reason) {
+    private mutating func giveUp(_ message: BrokerMessage, _ reason: DeadMessage.Reason) {
         guard self.properties.deadLetter != nil else { return }
-        self.dead.append(DeadMessage(message: message.message, reason: reason))
+        self.dead.append(DeadMessage(message: message, reason: reason))
     }
 
     /// What has to be dead-lettered since this was asked last.

@@ -24,10 +24,28 @@ struct DeadMessage: Sendable {
         from queue: String, to deadLetter: QueueProperties.DeadLetter, time: UInt64, namesLast: Bool,
         memory: MemoryGauge?
     ) -> BrokerMessage? {
-        guard var properties = try? AMQPBasicProperties(decoding: self.message.properties) else { return nil }
-        var headers = properties.headers ?? [:]
+        let rewritten = self.message.properties.rewritingProperties { properties in
+            var headers = properties.headers ?? [:]
+            self.record(in: &headers, queue: queue, expiration: properties.expiration, time: time, namesLast: namesLast)
+            if deadLetter.routingKey != nil { headers["CC"] = nil }
+            properties.headers = headers.sorted
+            properties.expiration = nil
+        }
+        guard let rewritten else { return nil }
+        return BrokerMessage(
+            exchange: deadLetter.exchange, routingKey: deadLetter.routingKey ?? self.message.routingKey,
+            properties: rewritten, body: self.message.body,
+            traits: .init(
+                isPersistent: self.message.isPersistent, priority: self.message.priority,
+                copies: deadLetter.routingKey == nil ? self.message.copies : []), memory: memory)
+    }
+
+    /// Puts this death before those of before.
+    private func record(
+        in headers: inout AMQPTable, queue: String, expiration: String?, time: UInt64, namesLast: Bool
+    ) {
         let isFirst = headers["x-death"] == nil
-        let death = self.death(in: queue, headers: headers, expiration: properties.expiration, time: time)
+        let death = self.death(in: queue, headers: headers, expiration: expiration, time: time)
         var deaths: [AMQPFieldValue] = []
         if case .array(let earlier) = headers["x-death"] { deaths = earlier.filter { !self.isSame($0, queue) } }
         headers["x-death"] = .array([.table(death)] + deaths)
@@ -36,17 +54,6 @@ struct DeadMessage: Sendable {
             headers["x-\(kind)-death-queue"] = .longString(AMQPLongString(queue))
             headers["x-\(kind)-death-reason"] = .longString(AMQPLongString(self.reason.rawValue))
         }
-        if deadLetter.routingKey != nil { headers["CC"] = nil }
-        properties.headers = headers.sorted
-        properties.expiration = nil
-        var encoded = ByteBufferAllocator().buffer(capacity: self.message.properties.readableBytes + 256)
-        guard (try? properties.encode(into: &encoded)) != nil else { return nil }
-        return BrokerMessage(
-            exchange: deadLetter.exchange, routingKey: deadLetter.routingKey ?? self.message.routingKey,
-            properties: encoded, body: self.message.body,
-            traits: .init(
-                isPersistent: self.message.isPersistent, priority: self.message.priority,
-                copies: deadLetter.routingKey == nil ? self.message.copies : []), memory: memory)
     }
 
     /// Whether a message that has died as `headers` say must not go to `queue` again: it was there before, and went

@@ -9,6 +9,7 @@ import Synchronization
 final class MemoryGauge: Sendable {
     private let used = Atomic<Int>(0)
     private let isAboveLimit = Atomic<Bool>(false)
+    private let isForced = Atomic<Bool>(false)
     let limit: Int
     private let resumeMark: Int
     private let observer = NIOLockedValueBox<(@Sendable () -> Void)?>(nil)
@@ -21,9 +22,10 @@ final class MemoryGauge: Sendable {
 
     /// In bytes.
     var usedBytes: Int { self.used.load(ordering: .relaxed) }
-    var isOver: Bool { self.isAboveLimit.load(ordering: .acquiring) }
+    /// Whether that is too much, or a test says so.
+    var isOver: Bool { self.isAboveLimit.load(ordering: .acquiring) || self.isForced.load(ordering: .acquiring) }
 
-    /// Called on any thread, possibly under a virtual host's lock, whenever ``isOver`` changed.
+    /// Called on any thread, possibly under a virtual host's lock, whenever ``isOver`` may have changed.
     func observe(_ observer: @escaping @Sendable () -> Void) { self.observer.withLockedValue { $0 = observer } }
 
     func add(_ bytes: Int) {
@@ -34,9 +36,15 @@ final class MemoryGauge: Sendable {
 
     func remove(_ bytes: Int) {
         let now = self.used.wrappingSubtract(bytes, ordering: .relaxed).newValue
-        guard now <= self.resumeMark, self.isOver,
+        guard now <= self.resumeMark, self.isAboveLimit.load(ordering: .acquiring),
             self.isAboveLimit.exchange(false, ordering: .acquiringAndReleasing)
         else { return }
+        self.changed()
+    }
+
+    /// Says that memory is short although it is not, or no longer so.
+    func force(_ isOn: Bool) {
+        self.isForced.store(isOn, ordering: .releasing)
         self.changed()
     }
 

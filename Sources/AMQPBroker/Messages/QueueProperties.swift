@@ -61,7 +61,7 @@ struct QueueProperties: Hashable, Sendable {
     init(
         _ declare: AMQPMethod.QueueDeclare, resource: String, compatibility: AMQPEmbeddedBroker.Compatibility = .strict
     ) throws(BrokerException) {
-        let arguments = QueueArguments(
+        let arguments = MethodArguments(
             table: declare.arguments, resource: resource, compatibility: compatibility)
         self.exclusive = declare.exclusive
         // RabbitMQ's errata 30: an exclusive queue cannot outlive its connection, so it is never durable.

@@ -87,13 +87,19 @@ extension VirtualHostState {
 
 extension BrokerCore {
     func snapshot() -> AMQPEmbeddedBroker.Snapshot {
-        var snapshot = AMQPEmbeddedBroker.Snapshot()
-        snapshot.memoryBytes = self.memory.usedBytes
-        snapshot.memoryLimit = self.configuration.memoryLimit
-        snapshot.hasMemoryAlarm = self.hasAlarm
+        var snapshot = AMQPEmbeddedBroker.Snapshot(of: self.memory)
         for (_, virtualHost) in self.virtualHosts.sorted(by: { $0.key < $1.key }) {
             virtualHost.perform { $0.describe(in: &snapshot) }
         }
         return snapshot
+    }
+}
+
+extension AMQPEmbeddedBroker.Snapshot {
+    /// What is the whole broker's; virtual hosts add to it.
+    init(of memory: MemoryGauge?) {
+        self.memoryBytes = memory?.usedBytes ?? 0
+        self.memoryLimit = memory?.limit ?? 0
+        self.hasMemoryAlarm = memory?.isOver ?? false
     }
 }

@@ -15,12 +15,7 @@ extension VirtualHostState {
     /// Answers `basic.get` on ``statusName``: there is always one message, which needs no acknowledgement.
     mutating func getStatus(_ get: AMQPMethod.BasicGet, on channel: ChannelID) throws(BrokerException) {
         guard get.noAck else { throw .preconditionFailed("a status cannot be acknowledged") }
-        var snapshot = Snapshot()
-        if let memory = self.settings.memory {
-            snapshot.memoryBytes = memory.usedBytes
-            snapshot.memoryLimit = memory.limit
-            snapshot.hasMemoryAlarm = memory.isOver
-        }
+        var snapshot = Snapshot(of: self.settings.memory)
         self.describe(in: &snapshot)
         guard let json = try? JSONEncoder().encode(snapshot), let output = self.channels[channel]?.output,
             let number = self.channels[channel]?.number, let tag = self.channels[channel]?.nextDeliveryTag()

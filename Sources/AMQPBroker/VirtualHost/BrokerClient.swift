@@ -106,15 +106,15 @@ struct BrokerChannel: Sendable {
         return self.lastTag
     }
 
-    /// Numbers a delivery to a consumer, and keeps it until it is acknowledged. All of it in one go: this runs for every
-    /// message.
+    /// Numbers a delivery to a consumer, or to nobody who consumes, and keeps it until it is acknowledged. All of it in one
+    /// go: this runs for every message.
     mutating func handOut(
-        _ message: QueuedMessage, from queue: SlotID<BrokerQueue>, to id: SlotID<BrokerConsumer>, noAck: Bool
+        _ message: QueuedMessage, from queue: SlotID<BrokerQueue>, to id: SlotID<BrokerConsumer>?, noAck: Bool
     ) -> HandedOut {
         let tag = self.nextDeliveryTag()
         if !noAck {
             self.unacked.add(tag, Delivery(tag: tag, message: message, queue: queue, consumer: id))
-            self.outstanding += 1
+            if id != nil { self.outstanding += 1 }
         }
         return HandedOut(
             tag: tag, output: self.output, number: self.number, isAtLimit: !noAck && self.isAtSharedPrefetch)

@@ -22,17 +22,8 @@ extension VirtualHostState {
         try self.authorize(.read, .queue(name), on: channel)
         let queue = try self.queue(named: name)
         try self.checkAccess(to: queue, on: channel)
-        let priority: Int64
-        switch consume.arguments["x-priority"] {
-        case nil: priority = 0
-        case let value?:
-            guard let number = value.integer else {
-                throw .preconditionFailed(
-                    "invalid arg 'x-priority' for \(self.describe(queue: name)): "
-                        + "\"expected integer, got \(value.erlangType)\"")
-            }
-            priority = number
-        }
+        let arguments = self.arguments(consume.arguments, of: self.describe(queue: name))
+        let priority = try arguments.integer("x-priority") ?? 0
         if self.queues[queue]?.properties.kind == .quorum, self.channels[channel]?.sharedPrefetch ?? 0 > 0 {
             throw .notImplemented("\(self.describe(queue: name)) does not support global qos")
         }
@@ -108,26 +99,21 @@ extension VirtualHostState {
         }
         let found = self.queues[queue]?.get(now: self.now)
         self.tidy(queue)
-        guard let found, let output = self.channels[channel]?.output, let number = self.channels[channel]?.number,
-            let tag = self.channels[channel]?.nextDeliveryTag()
+        guard let found,
+            let out = self.channels[channel]?.handOut(found, from: queue, to: nil, noAck: get.noAck)
         else {
             self.send(.basicGetEmpty(.init()), to: channel)
             return
         }
-        if get.noAck {
-            self.queues[queue]?.settle(consumer: nil)
-        } else {
-            self.channels[channel]?.unacked.add(
-                tag, .init(tag: tag, message: found, queue: queue, consumer: nil))
-        }
+        if get.noAck { self.queues[queue]?.settle(consumer: nil) }
         let method = AMQPMethod.basicGetOk(
             .init(
-                deliveryTag: tag, redelivered: found.isRedelivered, exchange: found.message.exchange,
+                deliveryTag: out.tag, redelivered: found.isRedelivered, exchange: found.message.exchange,
                 routingKey: found.message.routingKey,
                 messageCount: UInt32(clamping: self.queues[queue]?.ready.count ?? 0)))
         let properties = isQuorum ? found.countedProperties : found.message.properties
-        self.append(to: output) { frames throws(AMQPWireError) in
-            try frames.append(method, properties: properties, body: found.message.body, channel: number)
+        self.append(to: out.output) { frames throws(AMQPWireError) in
+            try frames.append(method, properties: properties, body: found.message.body, channel: out.number)
         }
     }
 

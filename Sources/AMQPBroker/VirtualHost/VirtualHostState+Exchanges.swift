@@ -38,11 +38,7 @@ extension VirtualHostState {
         guard let kind = Exchange.Kind(rawValue: declare.type) else {
             throw .preconditionFailed("unknown exchange type '\(declare.type)'")
         }
-        if let alternate = declare.arguments["alternate-exchange"] {
-            guard let target = alternate.string else {
-                throw .preconditionFailed(
-                    "invalid type '\(alternate.erlangType)' for arg 'alternate-exchange' in \(resource)")
-            }
+        if let target = try self.arguments(declare.arguments, of: resource).exchange("alternate-exchange") {
             try self.authorize(.read, .exchange(name), on: channel)
             try self.authorize(.write, .exchange(target), on: channel)
         }

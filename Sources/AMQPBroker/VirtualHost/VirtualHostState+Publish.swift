@@ -163,20 +163,17 @@ extension VirtualHostState {
 
     /// `CC` and `BCC` add routing keys; `BCC` is not passed on (RabbitMQ's sender-selected distribution).
     private static func takeCopies(from encoded: inout ByteBuffer) throws(BrokerException) -> [String] {
-        guard var properties = try? AMQPBasicProperties(decoding: encoded) else { return [] }
+        guard let headers = (try? AMQPBasicProperties(decoding: encoded))?.headers else { return [] }
         var keys: [String] = []
         for name in ["CC", "BCC"] {
-            guard let value = properties.headers?[name] else { continue }
+            guard let value = headers[name] else { continue }
             guard case .array(let elements) = value else {
                 throw .preconditionFailed(
                     "invalid message: {unacceptable_type_in_header,\"\(name)\",\(value.erlangType)}")
             }
             keys += elements.compactMap(\.string)
         }
-        guard properties.headers?["BCC"] != nil else { return keys }
-        properties.headers?["BCC"] = nil
-        var rewritten = ByteBufferAllocator().buffer(capacity: encoded.readableBytes)
-        if (try? properties.encode(into: &rewritten)) != nil { encoded = rewritten }
+        if headers["BCC"] != nil { encoded = encoded.rewritingProperties { $0.headers?["BCC"] = nil } ?? encoded }
         return keys
     }
 
@@ -206,8 +203,8 @@ extension VirtualHostState {
         guard milliseconds >= 0 else {
             throw .preconditionFailed("invalid expiration '\(expiration)': {value_negative,\(digits)}")
         }
-        guard milliseconds <= QueueArguments.longestTime else {
-            let fault = QueueArguments.tooHigh(self.settings.compatibility)
+        guard milliseconds <= MethodArguments.longestTime else {
+            let fault = MethodArguments.tooHigh(self.settings.compatibility)
             throw .preconditionFailed("invalid expiration '\(expiration)': {\(fault),\(digits)}")
         }
         return .milliseconds(milliseconds)

@@ -150,6 +150,10 @@ struct VirtualHostState: Sendable {
 
     /// As RabbitMQ's error texts name things.
     func describe(queue name: String) -> String { "queue '\(name)' in vhost '\(self.name)'" }
+    func arguments(_ table: AMQPTable, of resource: String) -> MethodArguments {
+        MethodArguments(table: table, resource: resource, compatibility: self.settings.compatibility)
+    }
+
     func describe(exchange name: String) -> String { "exchange '\(name)' in vhost '\(self.name)'" }
 
     /// A name that nobody can guess, after a prefix such as `amq.gen-`.

@@ -2,10 +2,11 @@
 import AMQPWire
 import NIOCore
 
-/// Reads the optional arguments of a queue, and refuses as RabbitMQ does (`check_arguments` in its rabbit_amqqueue).
-struct QueueArguments {
+/// Reads the optional arguments of a queue, an exchange or a consumer, and refuses as RabbitMQ does (`check_arguments` in
+/// its rabbit_amqqueue).
+struct MethodArguments {
     let table: AMQPTable
-    /// `queue 'q' in vhost '/'`, for error texts.
+    /// Whose they are, for error texts: `queue 'q' in vhost '/'`.
     let resource: String
     let compatibility: AMQPEmbeddedBroker.Compatibility
 
@@ -25,7 +26,7 @@ struct QueueArguments {
         self.invalid(key, "{unacceptable_type,\(value.erlangType)}")
     }
 
-    private func integer(_ key: String) throws(BrokerException) -> Int64? {
+    func integer(_ key: String) throws(BrokerException) -> Int64? {
         guard let value = self.table[key] else { return nil }
         guard let number = value.integer else {
             throw self.invalid(key, "\"expected integer, got \(value.erlangType)\"")
