@@ -89,7 +89,9 @@ let package = Package(
             swiftSettings: ours),
         .testTarget(
             name: "AMQPBrokerTests",
-            dependencies: ["AMQPBroker", "AMQPWire", "HostileSupport", nioCore, nioPosix, nioConcurrency],
+            dependencies: [
+                "AMQPBroker", "AMQPWire", "HostileSupport", "TestSupport", nioCore, nioPosix, nioConcurrency,
+            ],
             swiftSettings: ours),
         // What tests share: the brokers they run on, and the count of what ran on each.
         .target(

@@ -24,10 +24,12 @@ source Scripts/steps.sh
 
 # Swift Testing counts skipped tests too: "Test run with 5 tests in 2 suites passed after 0.1 seconds."
 passed=0 skipped=0
-test_package() { # test_package TITLE SWIFT-ARGUMENT...
+build_package() { # build_package TITLE SWIFT-ARGUMENT...
+  step "$1: build" swift build "${@:2}" --build-tests --disable-xctest
+}
+test_package() { # test_package TITLE SWIFT-ARGUMENT...: what build_package built
   local heading=$1 ran left_out
   shift
-  step "$heading: build" swift build "$@" --build-tests --disable-xctest
   # One test at a time: many of them watch the clock, and on two cores they would be late because of one another.
   # stdbuf: into a pipe the tests would write in blocks, and of one that hangs or crashes the last block would be missing.
   step "$heading: test" stdbuf -oL swift test "$@" --skip-build --disable-xctest --no-parallel
@@ -75,10 +77,12 @@ release_result() {
   return "$(<"$work/release.status")"
 }
 
-step "Library: build" swift build --build-tests --disable-xctest
+tool=(--package-path Tool --scratch-path .build)
+build_package "Library"
 release_in_background
 test_package "Library"
-test_package "Tool" --package-path Tool --scratch-path .build
+build_package "Tool" "${tool[@]}"
+test_package "Tool" "${tool[@]}"
 step "Tool: release build" release_result
 
 title='Summary' log=

@@ -16,15 +16,15 @@ struct AccessTests {
     func withClient(
         _ compatibility: AMQPEmbeddedBroker.Compatibility = .strict, _ body: (RawClient) async throws -> Void
     ) async throws {
-        var configuration = AMQPEmbeddedBroker.Configuration()
-        configuration.users = Self.users
-        configuration.compatibility = compatibility
-        let broker = try await AMQPEmbeddedBroker.start(configuration)
-        let client = try await RawClient.connect(broker)
-        try await client.handshake(user: "clerk", password: "pen")
-        try await client.openChannel(1)
-        try await body(client)
-        await broker.stop()
+        try await withBroker {
+            $0.users = Self.users
+            $0.compatibility = compatibility
+        } _: { broker in
+            let client = try await RawClient.connect(broker)
+            try await client.handshake(user: "clerk", password: "pen")
+            try await client.openChannel(1)
+            try await body(client)
+        }
     }
 
     @Test(
@@ -62,8 +62,7 @@ struct AccessTests {
     @Test("may do what they name: declare, publish to the default exchange, delete")
     func allowed() async throws {
         try await self.withClient { client in
-            guard case .queueDeclareOk = try await client.call(.queueDeclare(.init(queue: "desk.a", durable: true)))
-            else { return }
+            try await client.declare("desk.a")
             try await client.publish("x", to: "desk.a")
             let reply = try await client.call(.queueDelete(.init(queue: "desk.a")))
             #expect(reply == .queueDeleteOk(.init(messageCount: 1)))
@@ -83,19 +82,19 @@ struct AccessTests {
 
     @Test("without any permission in a virtual host is refused there")
     func stranger() async throws {
-        var configuration = AMQPEmbeddedBroker.Configuration()
-        configuration.users = Self.users
-        let broker = try await AMQPEmbeddedBroker.start(configuration)
-        let client = try await RawClient.connect(broker)
-        try await client.beginHandshake(user: "stranger", password: "hat")
-        guard case .connectionTune = try await client.method() else { return }
-        try await client.send(
-            .connectionTuneOk(.init(channelMax: 2047, frameMax: 131_072, heartbeat: 0)), channel: 0)
-        try await client.send(.connectionOpen(.init(virtualHost: "/")), channel: 0)
-        let close = try await client.connectionClose()
-        #expect(close.replyCode == 530)
-        #expect(close.replyText == "NOT_ALLOWED - access to vhost '/' refused for user 'stranger'")
-        await broker.stop()
+        try await withBroker {
+            $0.users = Self.users
+        } _: { broker in
+            let client = try await RawClient.connect(broker)
+            try await client.beginHandshake(user: "stranger", password: "hat")
+            guard case .connectionTune = try await client.method() else { throw RawClient.Unexpected("no tune") }
+            try await client.send(
+                .connectionTuneOk(.init(channelMax: 2047, frameMax: 131_072, heartbeat: 0)), channel: 0)
+            try await client.send(.connectionOpen(.init(virtualHost: "/")), channel: 0)
+            let close = try await client.connectionClose()
+            #expect(close.replyCode == 530)
+            #expect(close.replyText == "NOT_ALLOWED - access to vhost '/' refused for user 'stranger'")
+        }
     }
 
     @Test("cannot have a permission that is no regular expression")

@@ -8,22 +8,13 @@ import Testing
 struct MemoryTests {
     static let capabilities: AMQPTable = ["capabilities": ["connection.blocked": true]]
 
-    func withBroker(_ body: (AMQPEmbeddedBroker) async throws -> Void) async throws {
-        var configuration = AMQPEmbeddedBroker.Configuration()
-        configuration.memoryLimit = 1 << 20
-        let broker = try await AMQPEmbeddedBroker.start(configuration)
-        try await body(broker)
-        await broker.stop()
+    func withSmallBroker(_ body: (AMQPEmbeddedBroker) async throws -> Void) async throws {
+        try await withBroker({ $0.memoryLimit = 1 << 20 }, body)
     }
 
     func open(_ broker: AMQPEmbeddedBroker, _ properties: AMQPTable = Self.capabilities) async throws -> RawClient {
         let client = try await RawClient.connect(broker)
-        try await client.beginHandshake(properties: properties)
-        guard case .connectionTune = try await client.method() else { throw RawClient.Unexpected("no tune") }
-        try await client.send(
-            .connectionTuneOk(.init(channelMax: 2047, frameMax: 131_072, heartbeat: 0)), channel: 0)
-        guard case .connectionOpenOk = try await client.call(.connectionOpen(.init(virtualHost: "/")), channel: 0)
-        else { throw RawClient.Unexpected("no open-ok") }
+        try await client.handshake(properties: properties)
         try await client.openChannel(1)
         return client
     }
@@ -32,7 +23,7 @@ struct MemoryTests {
 
     @Test("that messages fill blocks who publishes, until it is free again; others go on")
     func blocks() async throws {
-        try await self.withBroker { broker in
+        try await self.withSmallBroker { broker in
             let publisher = try await self.open(broker)
             let reader = try await self.open(broker)
             _ = try await reader.call(.queueDeclare(.init(queue: "q", durable: true)))
@@ -59,7 +50,7 @@ struct MemoryTests {
 
     @Test("is counted once for a message in many queues, and not at all when it is gone")
     func shared() async throws {
-        try await self.withBroker { broker in
+        try await self.withSmallBroker { broker in
             let client = try await self.open(broker)
             for number in 0..<20 {
                 _ = try await client.call(.queueDeclare(.init(queue: "q\(number)", durable: true)))
@@ -77,7 +68,7 @@ struct MemoryTests {
 
     @Test("that is said to be short blocks those without the capability too, without a word")
     func forced() async throws {
-        try await self.withBroker { broker in
+        try await self.withSmallBroker { broker in
             let client = try await self.open(broker, [:])
             _ = try await client.call(.queueDeclare(.init(queue: "q", durable: true)))
             broker.faults.setMemoryAlarm(true)

@@ -4,6 +4,7 @@ import AMQPWire
 import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
+import TestSupport
 import Testing
 
 /// A client that does what it is told and nothing of its own accord: sends frames, and hands out those that come.
@@ -72,9 +73,9 @@ final class RawClient: Sendable {
 
     func handshake(
         user: String = "guest", password: String = "guest", virtualHost: String = "/", frameMax: UInt32 = 131_072,
-        channelMax: UInt16 = 2047, heartbeat: UInt16 = 0
+        channelMax: UInt16 = 2047, heartbeat: UInt16 = 0, properties: AMQPTable = RawClient.capabilities
     ) async throws {
-        try await self.beginHandshake(user: user, password: password)
+        try await self.beginHandshake(user: user, password: password, properties: properties)
         guard case .connectionTune = try await self.method() else { throw Unexpected("no tune") }
         try await self.send(
             .connectionTuneOk(.init(channelMax: channelMax, frameMax: frameMax, heartbeat: heartbeat)), channel: 0)
@@ -325,31 +326,17 @@ private final class Handler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
 
     private let inbox: Inbox
-    private var frames = AMQPFrameDecoder(maximumFrameSize: .max)
-    private var assemblers: [UInt16: AMQPContentAssembler] = [:]
+    private var reader = FrameReader()
 
     init(inbox: Inbox) { self.inbox = inbox }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        self.frames.append(self.unwrapInboundIn(data))
         do {
-            while let frame = try self.frames.nextFrame() {
-                let channel = frame.channel
-                var assembler = self.assemblers[channel] ?? AMQPContentAssembler(maximumBodySize: .max)
-                let outcome: AMQPContentAssembler.Outcome
-                switch frame {
-                case .heartbeat:
-                    self.inbox.append(.heartbeat)
-                    continue
-                case .method(_, let method): outcome = try assembler.received(method)
-                case .header(_, let header): outcome = try assembler.received(header)
-                case .body(_, let bytes): outcome = try assembler.received(body: bytes)
-                }
-                self.assemblers[channel] = assembler
-                switch outcome {
-                case .incomplete: break
-                case .method(let method): self.inbox.append(.method(channel: channel, method))
-                case .content(let content): self.inbox.append(.content(channel: channel, content))
+            try self.reader.read(self.unwrapInboundIn(data)) { item in
+                switch item {
+                case .method(let channel, let method): self.inbox.append(.method(channel: channel, method))
+                case .content(let channel, let content): self.inbox.append(.content(channel: channel, content))
+                case .heartbeat: self.inbox.append(.heartbeat)
                 }
             }
         } catch {

@@ -1,64 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-import Foundation
+import TestSupport
 import Testing
 
 /// `Docs/client-conformance.md` says which test shows what: here its rows are held against the sources.
 @Suite struct ConformancePageTests {
-    private static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-        .deletingLastPathComponent()
-
-    private struct Row {
-        var section: String
-        var claim: String
-        var proof: String
-        /// Names such as `AMQPClientTests.ChannelTests/closesThatCrossAreBothAnswered()`.
-        var tests: [String] { self.proof.matches(of: /`([A-Za-z]+\.[A-Za-z]+\/[^`]+\(\))`/).map { String($0.1) } }
-        var isException: Bool { self.proof.hasPrefix("Exception:") }
-    }
-
-    private static func rows() throws -> [Row] {
-        let page = try String(contentsOf: Self.root.appending(path: "Docs/client-conformance.md"), encoding: .utf8)
-        var section = ""
-        var rows: [Row] = []
-        for line in page.split(separator: "\n") {
-            if line.hasPrefix("## ") { section = String(line.dropFirst(3)) }
-            let cells = line.split(separator: "|", omittingEmptySubsequences: false).dropFirst().dropLast()
-                .map { $0.trimmingCharacters(in: .whitespaces) }
-            guard line.hasPrefix("|"), cells.count == 2, !cells[0].allSatisfy({ $0 == "-" }),
-                cells[1] != "shown by"
-            else { continue }
-            rows.append(Row(section: section, claim: cells[0], proof: cells[1]))
-        }
-        return rows
-    }
-
-    /// All tests there are, as `Target.Suite/test()`.
-    private static func tests() throws -> Set<String> {
-        var tests: Set<String> = []
-        let folder = Self.root.appending(path: "Tests")
-        let files = FileManager.default.enumerator(at: folder, includingPropertiesForKeys: nil)
-        while let file = files?.nextObject() as? URL {
-            guard file.pathExtension == "swift" else { continue }
-            let target = file.path(percentEncoded: false)
-                .dropFirst(folder.path(percentEncoded: false).count).split(separator: "/")[0]
-            var suite = ""
-            var isTest = false
-            for line in try String(contentsOf: file, encoding: .utf8).split(separator: "\n") {
-                // Suites stand at the margin; what is nested is no suite here.
-                if let match = line.firstMatch(of: /^(?:@Suite.* )?(?:struct|extension) (\w+)/) {
-                    suite = String(match.1)
-                }
-                if line.firstMatch(of: /^ *(?:@MainActor )?@Test/) != nil { isTest = true }
-                guard isTest, let match = line.firstMatch(of: /func (\w+)/) else { continue }
-                tests.insert("\(target).\(suite)/\(match.1)()")
-                isTest = false
-            }
-        }
-        return tests
+    private static func rows() throws -> [ConformancePage.Row] {
+        try ConformancePage("client-conformance.md", columns: 2).rows
     }
 
     @Test func everyRowNamesTestsThatExist() throws {
-        let tests = try Self.tests()
+        let tests = try ConformancePage.tests()
         #expect(tests.count > 300)
         #expect(tests.contains("AMQPClientTests.ConformancePageTests/everyRowNamesTestsThatExist()"))
         for row in try Self.rows() where !row.isException {

@@ -13,9 +13,7 @@ struct DeadLetterTests {
     @Test("What is rejected for good is dead-lettered, by reject and by nack", arguments: TestBroker.modes)
     func rejected(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let graveyard = try await Graveyard(on: channel)
                 let queue = try await channel.declareQueue("", exclusive: true, arguments: graveyard.arguments()).name
                 for text in ["by reject", "by nack"] { try await channel.put(text, in: queue) }
@@ -34,9 +32,7 @@ struct DeadLetterTests {
     @Test("Several that are rejected at once die in their order", arguments: TestBroker.modes)
     func rejectedTogether(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let graveyard = try await Graveyard(on: channel)
                 let queue = try await channel.declareQueue("", exclusive: true, arguments: graveyard.arguments()).name
                 for number in 0..<4 { try await channel.put("\(number)", in: queue) }
@@ -52,9 +48,7 @@ struct DeadLetterTests {
     @Test("What outlives x-message-ttl is dead-lettered, in its order", arguments: TestBroker.modes)
     func messageTimeToLive(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let graveyard = try await Graveyard(on: channel)
                 let queue = try await channel.declareQueue(
                     "", exclusive: true, arguments: graveyard.arguments(["x-message-ttl": 20])
@@ -77,9 +71,7 @@ struct DeadLetterTests {
         arguments: TestBroker.modes)
     func expiration(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let graveyard = try await Graveyard(on: channel)
                 let queue = try await channel.declareQueue("", exclusive: true, arguments: graveyard.arguments()).name
                 var message = AMQPMessage("expires")
@@ -109,9 +101,7 @@ struct DeadLetterTests {
     @Test("Whatever a message dies of, it loses its expiration", arguments: TestBroker.modes)
     func expirationOfRejected(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let graveyard = try await Graveyard(on: channel)
                 let queue = try await channel.declareQueue("", exclusive: true, arguments: graveyard.arguments()).name
                 try await channel.put("x", in: queue, expiration: "600000")
@@ -129,9 +119,7 @@ struct DeadLetterTests {
     @Test("What was out while its time ended dies when it comes back", arguments: TestBroker.modes)
     func expiredWhileOut(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let graveyard = try await Graveyard(on: channel)
                 // With no time at all a message goes to a consumer that waits, or it dies.
                 let queue = try await channel.declareQueue(
@@ -154,9 +142,7 @@ struct DeadLetterTests {
     @Test("What expires behind another message dies when its turn comes", arguments: TestBroker.modes)
     func expiredBehindAnother(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let graveyard = try await Graveyard(on: channel)
                 let queue = try await channel.declareQueue("", exclusive: true, arguments: graveyard.arguments()).name
                 try await channel.put("stays", in: queue)
@@ -172,9 +158,7 @@ struct DeadLetterTests {
     @Test("What makes room for others is dead-lettered as maxlen, in its order", arguments: TestBroker.modes)
     func maximumLength(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let graveyard = try await Graveyard(on: channel)
                 let queue = try await channel.declareQueue(
                     "", exclusive: true, arguments: graveyard.arguments(["x-max-length": 1])
@@ -199,9 +183,7 @@ struct DeadLetterTests {
     @Test("Purging and deleting a queue kills nothing", arguments: TestBroker.modes)
     func purgeAndDeletion(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let graveyard = try await Graveyard(on: channel)
                 let queue = try await channel.declareQueue("", exclusive: true, arguments: graveyard.arguments()).name
                 try await channel.put("purged", in: queue)
@@ -226,9 +208,7 @@ struct DeadLetterTests {
     @Test("Without x-dead-letter-routing-key a message keeps its own key", arguments: TestBroker.modes)
     func ownKey(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let graveyard = try await Graveyard(on: channel)
                 let (source, dead) = (TestBroker.uniqueName("source"), TestBroker.uniqueName("dead"))
                 for exchange in [source, dead] {
@@ -255,9 +235,7 @@ struct DeadLetterTests {
     @Test("x-dead-letter-routing-key takes the place of the message's key", arguments: TestBroker.modes)
     func anotherKey(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let graveyard = try await Graveyard(on: channel)
                 let dead = TestBroker.uniqueName("dead")
                 try await channel.declareExchange(dead, type: .direct, autoDelete: true)
@@ -334,9 +312,7 @@ struct DeadLetterTests {
         arguments: TestBroker.modes)
     func missingExchange(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let graveyard = try await Graveyard(on: channel)
                 let dead = TestBroker.uniqueName("dead")
                 let queue = try await channel.declareQueue(
@@ -358,9 +334,7 @@ struct DeadLetterTests {
     @Test("CC goes when the key is overridden, and still routes otherwise", arguments: TestBroker.modes)
     func carbonCopies(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let graveyard = try await Graveyard(on: channel)
                 let other = try await channel.declareQueue("", exclusive: true).name
                 let copies: AMQPFieldValue = .array([.text(other)])
@@ -405,9 +379,7 @@ struct DeadLetterTests {
     @Test("An entry of x-death has these fields, of these types", arguments: TestBroker.modes)
     func entry(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let graveyard = try await Graveyard(on: channel)
                 let source = TestBroker.uniqueName("source")
                 try await channel.declareExchange(source, type: .direct, autoDelete: true)
@@ -442,9 +414,7 @@ struct DeadLetterTests {
         arguments: TestBroker.modes)
     func counting(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 // What a worker rejects waits for a while and comes back.
                 let (work, retry) = (TestBroker.uniqueName("work"), TestBroker.uniqueName("retry"))
                 try await channel.declareQueue(
@@ -476,9 +446,7 @@ struct DeadLetterTests {
     @Test("Every queue has its entry, and for every reason one of its own", arguments: TestBroker.modes)
     func severalQueues(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let graveyard = try await Graveyard(on: channel)
                 let exchange = TestBroker.uniqueName()
                 try await channel.declareExchange(exchange, type: .direct, autoDelete: true)
@@ -514,9 +482,7 @@ struct DeadLetterTests {
     @Test("One queue that kills for two reasons has two entries", arguments: TestBroker.modes)
     func severalReasons(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let graveyard = try await Graveyard(on: channel)
                 let queue = TestBroker.uniqueName()
                 let exchange = TestBroker.uniqueName()
@@ -549,9 +515,7 @@ struct DeadLetterTests {
     @Test("What would go round for ever without anybody's rejection is left out", arguments: TestBroker.modes)
     func cycleWithoutRejection(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let graveyard = try await Graveyard(on: channel)
                 let exchange = TestBroker.uniqueName()
                 try await channel.declareExchange(exchange, type: .fanout, autoDelete: true)
@@ -575,9 +539,7 @@ struct DeadLetterTests {
     @Test("What would go round over two queues is left out too", arguments: TestBroker.modes)
     func longCycleWithoutRejection(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let graveyard = try await Graveyard(on: channel)
                 let (one, two) = (TestBroker.uniqueName("one"), TestBroker.uniqueName("two"))
                 let exchange = TestBroker.uniqueName()
@@ -609,9 +571,7 @@ struct DeadLetterTests {
     @Test("What a consumer rejects may go round as often as it likes", arguments: TestBroker.modes)
     func cycleWithRejection(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let queue = TestBroker.uniqueName()
                 try await channel.declareQueue(
                     queue, exclusive: true,

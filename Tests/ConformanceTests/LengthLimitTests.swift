@@ -10,9 +10,7 @@ struct LengthLimitTests {
     @Test("Beyond x-max-length the oldest messages go, and the publisher is not told", arguments: TestBroker.modes)
     func dropHead(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 // The second says what the first one leaves out.
                 for arguments in [["x-max-length": 2], ["x-max-length": 2, "x-overflow": "drop-head"]] as [AMQPTable] {
                     let queue = try await channel.declareQueue("", exclusive: true, arguments: arguments).name
@@ -27,9 +25,7 @@ struct LengthLimitTests {
     @Test("x-max-length-bytes counts bodies, and nothing else", arguments: TestBroker.modes)
     func bytes(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let queue = try await channel.declareQueue(
                     "", exclusive: true, arguments: ["x-max-length-bytes": 10]
                 ).name
@@ -46,9 +42,7 @@ struct LengthLimitTests {
     @Test("A message larger than the whole queue goes, with all that was before it", arguments: TestBroker.modes)
     func tooLarge(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let graveyard = try await Graveyard(on: channel)
                 let queue = try await channel.declareQueue(
                     "", exclusive: true, arguments: graveyard.arguments(["x-max-length-bytes": 5])
@@ -63,9 +57,7 @@ struct LengthLimitTests {
     @Test("With both limits, the one that is reached first counts", arguments: TestBroker.modes)
     func bothLimits(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let queue = try await channel.declareQueue(
                     "", exclusive: true, arguments: ["x-max-length": 3, "x-max-length-bytes": 4]
                 ).name
@@ -80,9 +72,7 @@ struct LengthLimitTests {
     @Test("Only what is ready counts; what comes back above the limit drops the oldest", arguments: TestBroker.modes)
     func onlyReady(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let queue = try await channel.declareQueue("", exclusive: true, arguments: ["x-max-length": 2]).name
                 for text in ["0", "1"] { try await channel.put(text, in: queue) }
                 let first = try #require(try await channel.get(queue))
@@ -101,9 +91,7 @@ struct LengthLimitTests {
     @Test("What comes back above the limit in bytes drops the oldest too", arguments: TestBroker.modes)
     func onlyReadyBytes(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let queue = try await channel.declareQueue(
                     "", exclusive: true, arguments: ["x-max-length-bytes": 10]
                 ).name
@@ -120,9 +108,7 @@ struct LengthLimitTests {
     @Test("With reject-publish a full queue is a nack, until there is room again", arguments: TestBroker.modes)
     func rejectPublish(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let queue = try await channel.declareQueue(
                     "", exclusive: true, arguments: ["x-max-length": 1, "x-overflow": "reject-publish"]
                 ).name
@@ -141,9 +127,7 @@ struct LengthLimitTests {
     @Test("With reject-publish, what comes back above the limit stays", arguments: TestBroker.modes)
     func rejectPublishAndRequeue(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let queue = try await channel.declareQueue(
                     "", exclusive: true, arguments: ["x-max-length": 1, "x-overflow": "reject-publish"]
                 ).name
@@ -161,9 +145,7 @@ struct LengthLimitTests {
     @Test("With reject-publish a message is refused that does not fit as a whole", arguments: TestBroker.modes)
     func rejectPublishBytes(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let queue = try await channel.declareQueue(
                     "", exclusive: true, arguments: ["x-max-length-bytes": 10, "x-overflow": "reject-publish"]
                 ).name
@@ -180,9 +162,7 @@ struct LengthLimitTests {
     @Test("One full queue is a nack, although others have the message", arguments: TestBroker.modes)
     func rejectedByOneOfTwo(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let exchange = TestBroker.uniqueName()
                 try await channel.declareExchange(exchange, type: .fanout, autoDelete: true)
                 let full = try await channel.declareQueue(
@@ -201,9 +181,7 @@ struct LengthLimitTests {
     @Test("With reject-publish, what is refused is not dead-lettered", arguments: TestBroker.modes)
     func rejectPublishIsNoDeath(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let graveyard = try await Graveyard(on: channel)
                 let queue = try await channel.declareQueue(
                     "", exclusive: true,
@@ -223,9 +201,7 @@ struct LengthLimitTests {
     @Test("With reject-publish-dlx, what is refused is dead-lettered as maxlen", arguments: TestBroker.modes)
     func rejectPublishDeadLetter(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let graveyard = try await Graveyard(on: channel)
                 let queue = try await channel.declareQueue(
                     "", exclusive: true,
@@ -259,9 +235,7 @@ struct LengthLimitTests {
     @Test("With x-max-length 0 only what a consumer can take arrives", arguments: TestBroker.modes)
     func zero(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let queue = try await channel.declareQueue("", exclusive: true, arguments: ["x-max-length": 0]).name
                 try await channel.put("nobody waits", in: queue)
                 try await channel.expectReady(0, in: queue)
@@ -285,9 +259,7 @@ struct LengthLimitTests {
         arguments: TestBroker.modes)
     func zeroAndRejectPublish(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let queue = try await channel.declareQueue(
                     "", exclusive: true, arguments: ["x-max-length": 0, "x-overflow": "reject-publish"]
                 ).name

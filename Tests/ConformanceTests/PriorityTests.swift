@@ -14,9 +14,7 @@ struct PriorityTests {
         arguments: TestBroker.modes)
     func order(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let queue = try await channel.declareQueue("", exclusive: true, arguments: Self.five).name
                 let messages: [(text: String, priority: UInt8?)] = [
                     ("none", nil), ("5", 5), ("9", 9), ("3", 3), ("0", 0), ("5 again", 5), ("3 again", 3),
@@ -33,9 +31,7 @@ struct PriorityTests {
     @Test("A priority above the highest is delivered as it was", arguments: TestBroker.modes)
     func property(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let queue = try await channel.declareQueue("", exclusive: true, arguments: Self.five).name
                 try await channel.put("x", in: queue, priority: 9)
                 let delivery = try #require(try await channel.get(queue, acknowledgement: .automatic))
@@ -47,9 +43,7 @@ struct PriorityTests {
     @Test("Without x-max-priority, and with 0, there is one level only", arguments: TestBroker.modes)
     func oneLevel(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 for arguments in [[:], ["x-max-priority": 0]] as [AMQPTable] {
                     let queue = try await channel.declareQueue("", exclusive: true, arguments: arguments).name
                     try await channel.put("first", in: queue)
@@ -64,9 +58,7 @@ struct PriorityTests {
     @Test("A consumer that has room again gets the highest that waits", arguments: TestBroker.modes)
     func consumer(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let queue = try await channel.declareQueue("", exclusive: true, arguments: Self.five).name
                 try await channel.qos(prefetchCount: 1)
                 let consumer = try await channel.consume(queue)
@@ -87,9 +79,7 @@ struct PriorityTests {
     @Test("What is requeued goes back to its old place in its level", arguments: TestBroker.modes)
     func requeue(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let queue = try await channel.declareQueue("", exclusive: true, arguments: Self.five).name
                 let messages: [(text: String, priority: UInt8)] = [
                     ("low 1", 1), ("low 2", 1), ("high 1", 5), ("high 2", 5),
@@ -115,9 +105,7 @@ struct PriorityTests {
     @Test("Beyond the length limit the head goes, which is the highest priority", arguments: TestBroker.modes)
     func dropHead(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let graveyard = try await Graveyard(on: channel)
                 let queue = try await channel.declareQueue(
                     "", exclusive: true, arguments: graveyard.arguments(["x-max-priority": 5, "x-max-length": 2])

@@ -99,9 +99,7 @@ struct QueueRuleTests {
     @Test("A queue that is full and rejects is a nack", arguments: TestBroker.modes)
     func overflow(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let queue = try await channel.declareQueue(
                     "", exclusive: true, arguments: ["x-max-length": 1, "x-overflow": "reject-publish"]
                 ).name

@@ -150,9 +150,7 @@ struct QuorumTypeTests {
     @Test("A classic queue does not count", arguments: TestBroker.modes)
     func classicDoesNotCount(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let queue = try await channel.declareQueue(
                     "", exclusive: true, arguments: ["x-queue-type": "classic"]
                 ).name

@@ -642,8 +642,7 @@ private final class Handler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
 
     private let inbox: Inbox
-    private var frames = AMQPFrameDecoder(maximumFrameSize: .max)
-    private var assemblers: [UInt16: AMQPContentAssembler] = [:]
+    private var reader = FrameReader()
     /// The first eight bytes, which are a protocol header if the broker did not like ours.
     private var head: [UInt8] = []
 
@@ -652,31 +651,16 @@ private final class Handler: ChannelInboundHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let bytes = self.unwrapInboundIn(data)
         if self.head.count < 8 { self.head += bytes.readableBytesView.prefix(8 - self.head.count) }
-        self.frames.append(bytes)
         do throws(AMQPWireError) {
-            while let frame = try self.frames.nextFrame() { try self.received(frame) }
+            try self.reader.read(bytes) { item in
+                switch item {
+                case .method(let channel, let method): self.inbox.append(.method(channel: channel, method))
+                case .content(let channel, let content): self.inbox.append(.content(channel: channel, content))
+                case .heartbeat: self.inbox.append(.heartbeat)
+                }
+            }
         } catch {
             self.inbox.append(error.code == .protocolHeader ? .protocolHeader(self.head) : .garbage(error.message))
-        }
-    }
-
-    private func received(_ frame: AMQPFrame) throws(AMQPWireError) {
-        let channel = frame.channel
-        var assembler = self.assemblers[channel] ?? AMQPContentAssembler(maximumBodySize: .max)
-        let outcome: AMQPContentAssembler.Outcome
-        switch frame {
-        case .heartbeat:
-            self.inbox.append(.heartbeat)
-            return
-        case .method(_, let method): outcome = try assembler.received(method)
-        case .header(_, let header): outcome = try assembler.received(header)
-        case .body(_, let bytes): outcome = try assembler.received(body: bytes)
-        }
-        self.assemblers[channel] = assembler
-        switch outcome {
-        case .incomplete: break
-        case .method(let method): self.inbox.append(.method(channel: channel, method))
-        case .content(let content): self.inbox.append(.content(channel: channel, content))
         }
     }
 

@@ -12,9 +12,7 @@ struct SingleActiveConsumerTests {
     @Test("Of several consumers only the first is delivered to", arguments: TestBroker.modes)
     func onlyOne(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let queue = try await channel.declareQueue("", exclusive: true, arguments: Self.single).name
                 let active = try await channel.consume(queue, acknowledgement: .automatic)
                 for _ in 0..<2 { _ = try await channel.consume(queue, acknowledgement: .automatic) }
@@ -29,9 +27,7 @@ struct SingleActiveConsumerTests {
     @Test("When the active one is cancelled the one that came next takes over", arguments: TestBroker.modes)
     func cancelling(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let queue = try await channel.declareQueue("", exclusive: true, arguments: Self.single).name
                 var consumers: [AMQPConsumer] = []
                 for _ in 0..<3 { consumers.append(try await channel.consume(queue, acknowledgement: .automatic)) }
@@ -49,9 +45,7 @@ struct SingleActiveConsumerTests {
     @Test("What a cancelled one has not acknowledged is still its own", arguments: TestBroker.modes)
     func unacknowledged(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let queue = try await channel.declareQueue("", exclusive: true, arguments: Self.single).name
                 let active = try await channel.consume(queue)
                 let waiting = try await channel.consume(queue)
@@ -121,9 +115,7 @@ struct SingleActiveConsumerTests {
     @Test("When a waiting one leaves, nothing changes for the active one", arguments: TestBroker.modes)
     func waitingOneLeaves(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let queue = try await channel.declareQueue("", exclusive: true, arguments: Self.single).name
                 let active = try await channel.consume(queue, acknowledgement: .automatic)
                 let waiting = try await channel.consume(queue, acknowledgement: .automatic)
@@ -189,9 +181,7 @@ struct SingleActiveConsumerTests {
     func fetching(broker: TestBroker) async throws {
         // A quorum queue refuses it: see `QuorumTypeTests`.
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let queue = try await channel.declareQueue("", exclusive: true, arguments: Self.single).name
                 try await channel.put("fetched", in: queue)
                 #expect(try await channel.get(queue, acknowledgement: .automatic)?.text == "fetched")

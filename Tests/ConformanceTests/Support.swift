@@ -27,6 +27,16 @@ func withConnection<R: Sendable>(
     }
 }
 
+/// A channel in confirm mode on a connection of its own, closed at the end whatever happens.
+func withConfirmingChannel<R>(
+    _ url: String, isolation: isolated (any Actor)? = #isolation, _ body: (AMQPChannel) async throws -> R
+) async throws -> R {
+    try await withChannel(url) { channel in
+        try await channel.confirmSelect()
+        return try await body(channel)
+    }
+}
+
 /// Checks the reply code with which the broker refuses what `body` does.
 func expectRefusal(
     _ code: UInt16, _ text: String = "", isolation: isolated (any Actor)? = #isolation,

@@ -76,9 +76,7 @@ struct TopologyTests {
     @Test("Direct, fanout, topic and headers exchanges route", arguments: TestBroker.modes)
     func routing(broker: TestBroker) async throws {
         try await broker.run { url in
-            try await withConnection(url) { connection in
-                let channel = try await connection.openChannel()
-                try await channel.confirmSelect()
+            try await withConfirmingChannel(url) { channel in
                 let queue = try await channel.declareQueue("", exclusive: true).name
                 func routed(_ exchange: String, _ key: String, headers: AMQPTable? = nil) async throws -> Bool {
                     var message = AMQPMessage("x")
