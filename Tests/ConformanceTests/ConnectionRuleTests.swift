@@ -135,32 +135,40 @@ struct ConnectionRuleTests {
         case connected, halfHeader, header, loggedIn, tuned
     }
 
-    @Test("Whoever does not open its connection in ten seconds is hung up on", arguments: TestBroker.modes)
-    func unfinishedHandshakes(broker: TestBroker) async throws {
-        try await broker.run { url in
-            try await withThrowingTaskGroup(of: Void.self) { group in
-                for stage in Stage.allCases {
-                    group.addTask {
-                        try await withRawSocket(url) { connection in
-                            switch stage {
-                            case .connected: break
-                            case .halfHeader: await connection.send(bytes: AMQPProtocolHeader.bytes.prefix(4))
-                            case .header:
-                                await connection.send(bytes: AMQPProtocolHeader.bytes)
-                                _ = try await connection.method(on: 0)
-                            case .loggedIn: try await connection.logIn()
-                            case .tuned:
-                                try await connection.logIn()
-                                try await connection.send(
-                                    .connectionTuneOk(.init(channelMax: 2047, frameMax: 131_072, heartbeat: 0)),
-                                    on: 0)
-                            }
-                            try await connection.expectClosed(within: .seconds(30))
+    /// On all brokers at once: each makes everybody wait for as long.
+    @Test("Whoever does not open its connection in ten seconds is hung up on")
+    func unfinishedHandshakes() async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for broker in TestBroker.modes {
+                group.addTask { try await broker.run("unfinishedHandshakes()") { try await Self.stopHandshakes($0) } }
+            }
+            try await group.waitForAll()
+        }
+    }
+
+    private static func stopHandshakes(_ url: String) async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for stage in Stage.allCases {
+                group.addTask {
+                    try await withRawSocket(url) { connection in
+                        switch stage {
+                        case .connected: break
+                        case .halfHeader: await connection.send(bytes: AMQPProtocolHeader.bytes.prefix(4))
+                        case .header:
+                            await connection.send(bytes: AMQPProtocolHeader.bytes)
+                            _ = try await connection.method(on: 0)
+                        case .loggedIn: try await connection.logIn()
+                        case .tuned:
+                            try await connection.logIn()
+                            try await connection.send(
+                                .connectionTuneOk(.init(channelMax: 2047, frameMax: 131_072, heartbeat: 0)),
+                                on: 0)
                         }
+                        try await connection.expectClosed(within: .seconds(30))
                     }
                 }
-                try await group.waitForAll()
             }
+            try await group.waitForAll()
         }
     }
 
