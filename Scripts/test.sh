@@ -65,7 +65,8 @@ else
   start_rabbitmq
 fi
 
-# The optimised build watches no clock, unlike the tests: it gets what they leave of the processors, which is most.
+# The optimised build gets what builds and tests leave of the processors: tests wait for clocks most of the time, and a
+# build for its slowest file.
 release_in_background() {
   local build=(swift build -c release --package-path Tool --scratch-path .build-release --product haredo) idle=(nice -n 19)
   ! command -v chrt >/dev/null || idle=(chrt --idle 0)
@@ -78,8 +79,8 @@ release_result() {
 }
 
 tool=(--package-path Tool --scratch-path .build)
-build_package "Library"
 release_in_background
+build_package "Library"
 test_package "Library"
 build_package "Tool" "${tool[@]}"
 test_package "Tool" "${tool[@]}"

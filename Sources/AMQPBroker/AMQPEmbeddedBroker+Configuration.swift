@@ -73,7 +73,8 @@ extension AMQPEmbeddedBroker {
         /// Where it listens for TLS besides ``address``; `nil` is nowhere.
         public var tls: TLS?
         public var compatibility = Compatibility.strict
-        /// Where the broker runs; `nil` is NIO's own group, shared by the process. It is not shut down by the broker.
+        /// Where the broker runs: on all loops of the group. `nil` is NIO's own group, shared by the process, or with fewer
+        /// than four cores one loop of it. It is not shut down by the broker.
         public var eventLoopGroup: (any EventLoopGroup)?
 
         /// The defaults of every property.

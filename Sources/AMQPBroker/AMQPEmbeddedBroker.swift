@@ -57,7 +57,7 @@ public final class AMQPEmbeddedBroker: Sendable {
     public static func start(
         _ configuration: Configuration = .init(), logger: Logger? = nil
     ) async throws(AMQPBrokerError) -> AMQPEmbeddedBroker {
-        let group: any EventLoopGroup = configuration.eventLoopGroup ?? MultiThreadedEventLoopGroup.singleton
+        let group: any EventLoopGroup = configuration.eventLoopGroup ?? BrokerEventLoops.group
         let core = try BrokerCore(configuration, on: group, logger: logger)
         var tlsContext: BrokerTLS?
         if let tls = configuration.tls { tlsContext = try BrokerTLS(tls) }
@@ -71,6 +71,24 @@ public final class AMQPEmbeddedBroker: Sendable {
             return AMQPEmbeddedBroker(core, listener: listener, tlsListener: tlsListener)
         } catch {
             try? await listener.close().get()
+            throw error
+        }
+    }
+
+    /// Runs a broker for as long as `body` does, whatever becomes of that.
+    ///
+    /// - Throws: as ``start(_:logger:)``, and what `body` throws.
+    public static func with<Result>(
+        _ configuration: Configuration = .init(), logger: Logger? = nil,
+        _ body: (AMQPEmbeddedBroker) async throws -> Result
+    ) async throws -> Result {
+        let broker = try await Self.start(configuration, logger: logger)
+        do {
+            let result = try await body(broker)
+            await broker.stop()
+            return result
+        } catch {
+            await broker.stop()
             throw error
         }
     }

@@ -12,15 +12,7 @@ public func withBroker<Result>(
     _ configuration: AMQPEmbeddedBroker.Configuration = .init(),
     _ body: (AMQPEmbeddedBroker) async throws -> Result
 ) async throws -> Result {
-    let broker = try await AMQPEmbeddedBroker.start(configuration)
-    do {
-        let result = try await body(broker)
-        await broker.stop()
-        return result
-    } catch {
-        await broker.stop()
-        throw error
-    }
+    try await AMQPEmbeddedBroker.with(configuration, body)
 }
 
 /// The same with a peer that is connected to it.

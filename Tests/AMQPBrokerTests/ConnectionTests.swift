@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-import AMQPBroker
+@testable import AMQPBroker
 import AMQPWire
+import Foundation
 import NIOCore
+import NIOPosix
 import Testing
 
 @Suite("A connection to the broker", .timeLimit(.minutes(1)))
@@ -212,6 +214,39 @@ struct ConnectionTests {
             #expect(close.replyCode == 540)
             #expect(close.failingClassID == method.id.classID && close.failingMethodID == method.id.methodID)
         }
+    }
+
+    @Test("may come over a socket of the process's own, which is gone with the broker")
+    func temporarySocket() async throws {
+        var configuration = AMQPEmbeddedBroker.Configuration()
+        configuration.address = .temporarySocket()
+        guard case .unixDomainSocket(let path) = configuration.address else {
+            Issue.record("\(configuration.address)")
+            return
+        }
+        #expect(configuration.address != .temporarySocket())
+        try await AMQPEmbeddedBroker.with(configuration) { broker in
+            #expect(broker.port == nil && broker.url == "unix:\(path)")
+            let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+                .connect(unixDomainSocketPath: path).get()
+            try await channel.close()
+        }
+        #expect(access(path, F_OK) != 0)
+    }
+
+    @Test("comes over TCP where the path of a socket would be too long")
+    func longFolder() {
+        let free = AMQPEmbeddedBroker.Address.tcp(host: "127.0.0.1", port: 0)
+        let folder = "/" + String(repeating: "f", count: 72)
+        for length in [60, 72] {
+            let address = AMQPEmbeddedBroker.Address.temporarySocket(in: String(folder.prefix(length)))
+            guard case .unixDomainSocket(let path) = address else {
+                Issue.record("\(address)")
+                continue
+            }
+            #expect(path.utf8.count <= 103)
+        }
+        #expect(AMQPEmbeddedBroker.Address.temporarySocket(in: folder + folder) == free)
     }
 
     @Test("is closed with 320 when the broker stops, which may be asked twice")

@@ -21,8 +21,8 @@ struct DeadMessageTests {
         try #require(
             DeadMessage(message: message, reason: reason)
                 .letter(
-                    from: queue, to: .init(exchange: "dlx", routingKey: key), time: 1_700_000_000, namesLast: false,
-                    memory: nil))
+                    from: queue, to: .init(exchange: "dlx", routingKey: key), time: 1_700_000_000,
+                    compatibility: .strict, memory: nil))
     }
 
     func properties(_ message: BrokerMessage) throws -> AMQPBasicProperties {

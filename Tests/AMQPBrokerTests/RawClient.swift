@@ -359,12 +359,5 @@ func withBroker(
     // A test that ends with a client that does not answer should not wait for it long.
     configuration.closeTimeout = .milliseconds(200)
     change(&configuration)
-    let broker = try await AMQPEmbeddedBroker.start(configuration, logger: nil)
-    do {
-        try await body(broker)
-    } catch {
-        await broker.stop()
-        throw error
-    }
-    await broker.stop()
+    try await AMQPEmbeddedBroker.with(configuration, body)
 }

@@ -40,15 +40,15 @@ struct ConnectionTests {
         let path = FileManager.default.temporaryDirectory.path + "/" + TestBroker.uniqueName("s")
         var configuration = AMQPEmbeddedBroker.Configuration()
         configuration.address = .unixDomainSocket(path: path)
-        let broker = try await AMQPEmbeddedBroker.start(configuration)
-        #expect(broker.url == "unix:\(path)")
-        try await withPair(broker.url) { service, client in
-            try await service.listen { message in Reply(message.data) }
-            #expect(try await client.call(service.name, data: "x")?.text == "x")
+        try await AMQPEmbeddedBroker.with(configuration) { broker in
+            #expect(broker.url == "unix:\(path)")
+            try await withPair(broker.url) { service, client in
+                try await service.listen { message in Reply(message.data) }
+                #expect(try await client.call(service.name, data: "x")?.text == "x")
+            }
         }
-        await broker.stop()
         do {
-            try await Peer(.url(broker.url)).connect()
+            try await Peer(.url("unix:\(path)")).connect()
             Issue.record("connected")
         } catch {
             #expect(error.code == .noBroker && error.message.contains("(no such socket)"))

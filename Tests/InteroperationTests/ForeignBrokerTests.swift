@@ -94,18 +94,13 @@ struct ForeignBrokerTests {
     func virtualHost(language: Language) async throws {
         var configuration = AMQPEmbeddedBroker.Configuration()
         configuration.virtualHosts = ["/", "team/größe"]
-        let broker = try await AMQPEmbeddedBroker.start(configuration)
-        do {
+        try await AMQPEmbeddedBroker.with(configuration) { broker in
             let url = broker.url + "/team%2Fgr%C3%B6%C3%9Fe"
             try await withPeer(url) { peer in
                 try await peer.listen(on: "increment") { message in "\((message.headers["i"]?.int ?? 0) + 1)" }
                 let lines = try await ForeignPeer.run(language.program("client"), ["increment"], url)
                 #expect(Set(lines) == ["1 -> 2", "2 -> 3", "3 -> 4"])
             }
-            await broker.stop()
-        } catch {
-            await broker.stop()
-            throw error
         }
     }
 }

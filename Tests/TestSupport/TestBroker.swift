@@ -19,7 +19,7 @@ public enum TestBroker: String, Sendable, CaseIterable, CustomStringConvertible 
     }
 
     private static let environment = ProcessInfo.processInfo.environment
-    private static var rabbitMQURL: String? { self.environment["HAREDO_TEST_RABBITMQ"] }
+    static var rabbitMQURL: String? { self.environment["HAREDO_TEST_RABBITMQ"] }
 
     /// The embedded broker, and RabbitMQ if there is one. In CI always both: there its absence fails the tests.
     public static let available: [TestBroker] = {
@@ -51,18 +51,15 @@ public enum TestBroker: String, Sendable, CaseIterable, CustomStringConvertible 
             return try await body(url)
         case .embedded, .lenient:
             try Self.enter("\(self.rawValue) \(test)")
-            var configuration = AMQPEmbeddedBroker.Configuration()
-            configuration.compatibility = self.isStrict ? .strict : .lenient
-            let broker = try await AMQPEmbeddedBroker.start(configuration, logger: nil)
-            do {
-                let result = try await body(broker.url)
-                await broker.stop()
-                return result
-            } catch {
-                await broker.stop()
-                throw error
-            }
+            return try await AMQPEmbeddedBroker.with(self.configuration) { broker in try await body(broker.url) }
         }
+    }
+
+    /// Of the embedded one.
+    var configuration: AMQPEmbeddedBroker.Configuration {
+        var configuration = AMQPEmbeddedBroker.Configuration()
+        configuration.compatibility = self.isStrict ? .strict : .lenient
+        return configuration
     }
 
     /// Whether tests that only RabbitMQ can run have one: in CI always, and its absence fails them.
@@ -109,7 +106,7 @@ public enum TestBroker: String, Sendable, CaseIterable, CustomStringConvertible 
     private static let spare = Task { try await RabbitMQControl.start() }
 
     /// One line per body that ran, in the file that `HAREDO_TEST_LEDGER` names.
-    private static func enter(_ entry: String) throws {
+    static func enter(_ entry: String) throws {
         guard let path = Self.environment["HAREDO_TEST_LEDGER"] else { return }
         let file = open(path, O_WRONLY | O_APPEND | O_CREAT, 0o644)
         guard file >= 0 else { throw CocoaError(.fileWriteUnknown) }

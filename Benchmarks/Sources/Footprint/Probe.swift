@@ -63,9 +63,7 @@ enum Probe: String {
         guard let folder = Environment[Environment.folder] else { throw Failure("\(Environment.folder) is not set") }
         var configuration = AMQPEmbeddedBroker.Configuration()
         configuration.address = .unixDomainSocket(path: folder + "/broker")
-        let broker = try await AMQPEmbeddedBroker.start(configuration)
-        Usage.readUntilEnd()
-        await broker.stop()
+        try await AMQPEmbeddedBroker.with(configuration) { _ in Usage.readUntilEnd() }
     }
 
     private static func serveEcho() async throws {

@@ -18,15 +18,16 @@ struct DeadMessage: Sendable {
     /// - Parameters:
     ///   - queue: where it died.
     ///   - time: seconds since 1970.
-    ///   - namesLast: whether the last death has headers of its own, as the first one has (RabbitMQ 3.13 and later).
+    ///   - compatibility: how deaths are written down, see ``record(in:queue:expiration:time:compatibility:)``.
     /// - Returns: `nil` if its properties cannot be read or written.
     func letter(
-        from queue: String, to deadLetter: QueueProperties.DeadLetter, time: UInt64, namesLast: Bool,
-        memory: MemoryGauge?
+        from queue: String, to deadLetter: QueueProperties.DeadLetter, time: UInt64,
+        compatibility: AMQPEmbeddedBroker.Compatibility, memory: MemoryGauge?
     ) -> BrokerMessage? {
         let rewritten = self.message.properties.rewritingProperties { properties in
             var headers = properties.headers ?? [:]
-            self.record(in: &headers, queue: queue, expiration: properties.expiration, time: time, namesLast: namesLast)
+            self.record(
+                in: &headers, queue: queue, expiration: properties.expiration, time: time, compatibility: compatibility)
             if deadLetter.routingKey != nil { headers["CC"] = nil }
             properties.headers = headers.sorted
             properties.expiration = nil
@@ -40,16 +41,19 @@ struct DeadMessage: Sendable {
                 copies: deadLetter.routingKey == nil ? self.message.copies : []), memory: memory)
     }
 
-    /// Puts this death before those of before.
+    /// Puts this death before those of before: strict as RabbitMQ 4, which also has headers for the last death as for the
+    /// first; lenient as RabbitMQ 3.10, which turns those of before round each time.
     private func record(
-        in headers: inout AMQPTable, queue: String, expiration: String?, time: UInt64, namesLast: Bool
+        in headers: inout AMQPTable, queue: String, expiration: String?, time: UInt64,
+        compatibility: AMQPEmbeddedBroker.Compatibility
     ) {
         let isFirst = headers["x-death"] == nil
         let death = self.death(in: queue, headers: headers, expiration: expiration, time: time)
         var deaths: [AMQPFieldValue] = []
         if case .array(let earlier) = headers["x-death"] { deaths = earlier.filter { !self.isSame($0, queue) } }
+        if compatibility == .lenient { deaths.reverse() }
         headers["x-death"] = .array([.table(death)] + deaths)
-        for (kind, isWanted) in [("first", isFirst), ("last", namesLast)] where isWanted {
+        for (kind, isWanted) in [("first", isFirst), ("last", compatibility == .strict)] where isWanted {
             headers["x-\(kind)-death-exchange"] = .longString(AMQPLongString(self.message.exchange))
             headers["x-\(kind)-death-queue"] = .longString(AMQPLongString(queue))
             headers["x-\(kind)-death-reason"] = .longString(AMQPLongString(self.reason.rawValue))

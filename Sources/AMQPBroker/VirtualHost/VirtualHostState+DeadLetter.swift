@@ -29,7 +29,7 @@ extension VirtualHostState {
         guard exchange.isEmpty || self.routing[exchange] != nil,
             let message = letter.dead.letter(
                 from: letter.queue, to: letter.destination, time: self.time,
-                namesLast: self.settings.compatibility == .strict, memory: self.settings.memory)
+                compatibility: self.settings.compatibility, memory: self.settings.memory)
         else { return }
         var headers: AMQPTable?
         for route in self.routes(of: message) {

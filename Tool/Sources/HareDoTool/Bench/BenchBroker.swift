@@ -9,16 +9,8 @@ enum BenchBroker {
     static func with<R: Sendable>(_ url: String, _ body: (String) async throws -> R) async throws -> R {
         guard url == "embedded" else { return try await body(url) }
         var configuration = AMQPEmbeddedBroker.Configuration()
-        // On a shared machine the port is open to all.
-        configuration.users = ["bench": .init(password: String(UInt64.random(in: 0 ... .max), radix: 36))]
-        let broker = try await AMQPEmbeddedBroker.start(configuration)
-        do {
-            let result = try await body(broker.url)
-            await broker.stop()
-            return result
-        } catch {
-            await broker.stop()
-            throw error
-        }
+        // As peers that are embedded have it.
+        configuration.address = .temporarySocket()
+        return try await AMQPEmbeddedBroker.with(configuration) { broker in try await body(broker.url) }
     }
 }

@@ -22,7 +22,8 @@ struct Bench: AsyncParsableCommand {
             Latency: of each call.
 
             Before that, a tenth of the messages (at most \(BenchPlan.maximumWarmUp)) is processed unmeasured. \
-            Processor time is that of this process: of both ends, and of the embedded broker if that is used. \
+            Processor time is that of this process: of both ends, and of the embedded broker if that is used, which \
+            is reached over a Unix-domain socket. \
             HAREDO_BROKER is not looked at.
 
             With --from main the measured loops run on the main actor, as in a program's main(); with pool on Swift's \
