@@ -57,8 +57,9 @@ extension AMQPEmbeddedBroker {
         public var frameMax: UInt32 = 131_072
         /// Channels per connection; 0 is as many as there are numbers.
         public var channelMax: UInt16 = 2047
-        /// Bytes of the largest message body. A larger one closes its channel with 406.
-        public var maximumMessageSize = 16 * 1024 * 1024
+        /// Bytes of the largest message body. A larger one closes its channel with 406. `nil` is RabbitMQ's default: 16 MiB,
+        /// or 128 MiB if ``compatibility`` is lenient. Never more than half of ``memoryLimit``.
+        public var maximumMessageSize: Int?
         /// How long a client may take from connecting to `connection.open`.
         public var handshakeTimeout: Duration = .seconds(10)
         /// How long a client may take to answer `connection.close`; ``AMQPEmbeddedBroker/stop()`` takes no longer.
@@ -79,5 +80,10 @@ extension AMQPEmbeddedBroker {
 
         /// The defaults of every property.
         public init() {}
+
+        var largestMessage: Int {
+            let wanted = self.maximumMessageSize ?? (self.compatibility == .strict ? 16 : 128) * 1024 * 1024
+            return min(wanted, self.memoryLimit / 2)
+        }
     }
 }

@@ -21,14 +21,14 @@ package final class BrokerCore: Sendable {
         try Self.check(configuration)
         self.configuration = configuration
         self.logger = logger ?? Logger(label: "amqp.broker") { _ in SwiftLogNoOpLogHandler() }
-        let memory = MemoryGauge(limit: configuration.memoryLimit)
+        let memory = MemoryGauge(limit: configuration.memoryLimit, largestMessage: configuration.largestMessage)
         let access = AccessList(configuration.users)
         var virtualHosts: [String: VirtualHost] = [:]
         for name in configuration.virtualHosts {
             virtualHosts[name] = VirtualHost(
                 name: name,
                 settings: .init(
-                    compatibility: configuration.compatibility, maximumMessageSize: configuration.maximumMessageSize,
+                    compatibility: configuration.compatibility, maximumMessageSize: configuration.largestMessage,
                     maximumQueues: configuration.maximumQueues, access: access, memory: memory),
                 eventLoop: group.next(), clock: self.clock)
         }
@@ -99,7 +99,7 @@ package final class BrokerCore: Sendable {
         }
         try require(configuration.frameMax >= AMQPFrame.minimumFrameMax, "frameMax must be at least 8192 bytes")
         try require(!configuration.virtualHosts.isEmpty, "there must be a virtual host")
-        try require(configuration.maximumMessageSize >= 0, "maximumMessageSize must not be negative")
+        try require(configuration.largestMessage >= 0, "maximumMessageSize must not be negative")
         try require(configuration.handshakeTimeout > .zero, "handshakeTimeout must be above zero")
         try require(configuration.closeTimeout > .zero, "closeTimeout must be above zero")
         try require(configuration.memoryLimit > 0, "memoryLimit must be above zero")
@@ -125,7 +125,7 @@ package final class BrokerCore: Sendable {
             },
             handshakeTimeout: TimeAmount(configuration.handshakeTimeout),
             closeTimeout: TimeAmount(configuration.closeTimeout),
-            maximumMessageSize: configuration.maximumMessageSize, frameMax: configuration.frameMax,
+            maximumMessageSize: configuration.largestMessage, frameMax: configuration.frameMax,
             virtualHosts: virtualHosts, memory: memory)
     }
 }

@@ -65,6 +65,7 @@ struct BrokerException: Error, Hashable, Sendable {
         case 503: "COMMAND_INVALID"
         case 504: "CHANNEL_ERROR"
         case 505: "UNEXPECTED_FRAME"
+        case 506: "RESOURCE_ERROR"
         case 530: "NOT_ALLOWED"
         case 540: "NOT_IMPLEMENTED"
         default: "INTERNAL_ERROR"

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+package import NIOCore
 
 /// A field table (specification 4.2.5.5): names and values, in the order of the wire.
 ///
@@ -36,6 +37,17 @@ public struct AMQPTable: Hashable, Sendable, ExpressibleByDictionaryLiteral {
     }
 
     public init(dictionaryLiteral elements: (String, AMQPFieldValue)...) { self.init(elements) }
+
+    /// Reads a table as it stands in arguments and properties, its length in front: all of `buffer`.
+    ///
+    /// - Throws: ``AMQPWireError`` if it is malformed, cut short, or has bytes left over.
+    package init(decoding buffer: ByteBuffer) throws(AMQPWireError) {
+        self = try buffer.read { reader throws(AMQPWireError) in
+            let table = try reader.readTable()
+            try reader.finish("a table")
+            return table
+        }
+    }
 
     /// Whether there are no entries.
     public var isEmpty: Bool { self.entries.isEmpty }

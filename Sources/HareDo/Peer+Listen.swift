@@ -38,30 +38,29 @@ extension Peer {
     ///   - concurrency: how many messages are handled at once. Default 16, at least 1.
     ///   - prefetch: how many messages may be delivered and not acknowledged. Default: as many as are handled at once.
     ///   - execution: where the handler runs.
+    ///   - cancelsAtDeadline: whether a handler's task is cancelled when its caller gives up. What the handler returns or
+    ///     throws then is of no interest, and its message is acknowledged. Default: yes.
     /// - Throws: as ``listen(on:as:prefetch:)``.
     @discardableResult
     public func listen(
         on queue: String? = nil, as shape: QueueShape = .exclusive, concurrency: Int = 16, prefetch: Int? = nil,
-        execution: HandlerExecution = .concurrent,
+        execution: HandlerExecution = .concurrent, cancelsAtDeadline: Bool = true,
         serve: @escaping @concurrent @Sendable (Message) async throws -> Reply?
     ) async throws(HareDoError) -> PeerService {
         let concurrency = max(concurrency, 1)
         let core = try await self.makeService(on: queue, as: shape, prefetch: prefetch ?? concurrency)
-        let loop = HandlerLoop(core: core, concurrency: concurrency, serve: serve)
-        switch execution {
-        case .concurrent:
-            core.own {
-                Task { @concurrent in
-                    await loop.run()
-                    await core.taskEnded()
-                }
+        let executor: (any TaskExecutor)? =
+            switch execution {
+            case .concurrent: nil
+            case .onConnectionLoop: self.taskExecutor
             }
-        case .onConnectionLoop:
-            core.own {
-                Task(executorPreference: self.taskExecutor) { @concurrent in
-                    await loop.run()
-                    await core.taskEnded()
-                }
+        let loop = HandlerLoop(
+            core: core, concurrency: concurrency, executor: executor, cancelsAtDeadline: cancelsAtDeadline, serve: serve
+        )
+        core.own {
+            Task(executorPreference: executor) { @concurrent in
+                await loop.run()
+                await core.taskEnded()
             }
         }
         return PeerService(core: core)
@@ -87,7 +86,8 @@ extension Peer {
             let responder = MessageStorage.Responder(
                 channel: link.isSeparated ? link.sending : channel, user: link.user)
             let core = ServiceCore(
-                queue: queue, channel: channel, responder: responder, scheduler: self.scheduler, logger: self.logger
+                queue: queue, channel: channel, responder: responder, scheduler: self.scheduler, logger: self.logger,
+                counters: self.counters
             ) { core in
                 self.eventLoop.execute {
                     self.assumeIsolated { $0.forget(core, link) }

@@ -91,6 +91,9 @@ extension Peer {
     /// It cannot hang: it ends with the reply, with `nil` at its deadline, or at once with an error. A reply that comes
     /// later is counted (``Statistics/lateReplies``) and discarded. Many calls may be under way at once.
     ///
+    /// A call that a handler makes, by whichever peer, ends no later than the call that it handles: what its own caller
+    /// does not wait for, nobody needs.
+    ///
     /// - Parameters:
     ///   - address: the name that a service listens on. At most 255 bytes.
     ///   - timeout: counts from now, and covers everything; `nil` for the peer's ``timeout``.
@@ -123,7 +126,8 @@ extension Peer {
     private nonisolated func call(
         _ address: String, headers: Headers, bytes: Bytes, contentType: String?, timeout: Duration
     ) async throws(HareDoError) -> Message? {
-        let deadline = NIODeadline.after(timeout)
+        let left = ServiceCore.turn?.timeLeft ?? timeout
+        let deadline = NIODeadline.after(min(timeout, left))
         let waiter = CallWaiter(cancelled: .cancelled)
         // What goes wrong on the way is told to the waiter, so that there is one error to make room for.
         var attempt = self.begin(

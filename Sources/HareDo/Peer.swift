@@ -94,6 +94,8 @@ public actor Peer {
         public var droppedMessages = 0
         /// Messages that were sent to an address where nobody listens, and came back.
         public var returnedMessages = 0
+        /// Requests to a service that were not handled, because their callers had given up when it was their turn.
+        public var expiredRequests = 0
     }
 
     /// What was lost or late so far.

@@ -84,6 +84,38 @@ struct ConnectionRuleTests {
         }
     }
 
+    @Test("AMQPLAIN is a table with name and password", arguments: TestBroker.modes)
+    func amqplain(broker: TestBroker) async throws {
+        func entry(_ name: String, _ value: String) -> [UInt8] {
+            [UInt8(name.utf8.count)] + Array(name.utf8) + [UInt8(ascii: "S"), 0, 0, 0, UInt8(value.utf8.count)]
+                + Array(value.utf8)
+        }
+        let refusal = Refusal(
+            403,
+            "ACCESS_REFUSED - Login was refused using authentication mechanism AMQPLAIN. "
+                + "For details see the broker logfile.")
+        try await broker.run { url in
+            let (user, password) = (entry("LOGIN", "guest"), entry("PASSWORD", "guest"))
+            for response in [user + password, entry("x", "y") + password + user] {
+                try await withRawSocket(url) { connection in
+                    let start = try await connection.startLogin(mechanism: "AMQPLAIN", response: response)
+                    #expect(start.mechanisms.string?.split(separator: " ").contains("AMQPLAIN") == true)
+                    guard case .connectionTune = try await connection.method(on: 0) else {
+                        Issue.record("not tuned")
+                        return
+                    }
+                }
+            }
+            for response in [user + entry("PASSWORD", "wrong"), entry("LOGIN", "nobody") + password] {
+                try await withRawSocket(url) { connection in
+                    try await connection.startLogin(mechanism: "AMQPLAIN", response: response)
+                    let close = try await connection.connectionClose()
+                    #expect(close.refusal == refusal)
+                }
+            }
+        }
+    }
+
     @Test("Who cannot read why it is refused is only hung up on", arguments: TestBroker.modes)
     func wrongPasswordOldClient(broker: TestBroker) async throws {
         try await broker.run { url in
@@ -229,6 +261,21 @@ struct ConnectionRuleTests {
                     #expect(close.replyCode == 501 && close.replyText.hasPrefix("FRAME_ERROR - "), "\(what)")
                     #expect(close.blamed == AMQPMethodID(classID: 0, methodID: 0), "\(what)")
                 }
+            }
+        }
+    }
+
+    @Test("A payload may be as large as frames are", arguments: TestBroker.modes)
+    func largestPayload(broker: TestBroker) async throws {
+        try await broker.run { url in
+            try await withRawConnection(url) { connection in
+                let queue = try await connection.declare()
+                try await connection.send(.basicPublish(.init(exchange: "", routingKey: queue)))
+                let size = 131_072
+                await connection.send(bytes: RawConnection.headerFrame(bodySize: UInt64(size)))
+                await connection.send(bytes: RawConnection.frame(3, payload: [UInt8](repeating: 7, count: size)))
+                try await connection.expectReady(1, in: queue)
+                #expect(try await connection.get(queue)?.content.body.readableBytes == size)
             }
         }
     }

@@ -108,6 +108,21 @@ struct ConsumeRuleTests {
         }
     }
 
+    @Test("Who deletes a queue it consumes has its answer, and then is told of the end", arguments: TestBroker.modes)
+    func deletingWhatIsConsumed(broker: TestBroker) async throws {
+        try await broker.run { url in
+            try await withRawConnection(url) { connection in
+                let queue = try await connection.declare()
+                for tag in ["2", "1", "3"] { try await connection.consume(queue, tag: tag) }
+                let answer = try await connection.call(.queueDelete(.init(queue: queue)))
+                #expect(answer == .queueDeleteOk(.init(messageCount: 0)))
+                for tag in ["1", "2", "3"] {
+                    #expect(try await connection.method() == .basicCancel(.init(consumerTag: tag, noWait: true)))
+                }
+            }
+        }
+    }
+
     @Test("A consumer whose queue is deleted is told, if it can be", arguments: TestBroker.modes)
     func cancelledByTheBroker(broker: TestBroker) async throws {
         try await broker.run { url in

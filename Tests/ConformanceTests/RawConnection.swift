@@ -64,20 +64,23 @@ final class RawConnection: Sendable {
 
     /// From the protocol header to `connection.start-ok`.
     ///
-    /// - Parameter password: `nil` is the right one.
+    /// - Parameters:
+    ///   - password: `nil` is the right one.
+    ///   - response: what is answered, if it is not user and password as PLAIN has them.
     @discardableResult
     func startLogin(
-        password: String? = nil, properties: AMQPTable = RawConnection.capabilities
+        password: String? = nil, mechanism: String = "PLAIN", response: [UInt8]? = nil,
+        properties: AMQPTable = RawConnection.capabilities
     ) async throws -> AMQPMethod.ConnectionStart {
         await self.send(bytes: AMQPProtocolHeader.bytes)
         let reply = try await self.method(on: 0)
         guard case .connectionStart(let start) = reply else { throw Unexpected("\(reply) instead of a start") }
-        let response = "\u{0}\(self.configuration.user)\u{0}\(password ?? self.configuration.password)"
+        let plain = "\u{0}\(self.configuration.user)\u{0}\(password ?? self.configuration.password)"
         try await self.send(
             .connectionStartOk(
                 .init(
-                    clientProperties: properties, mechanism: "PLAIN", response: AMQPLongString(response),
-                    locale: "en_US")), on: 0)
+                    clientProperties: properties, mechanism: mechanism,
+                    response: AMQPLongString(bytes: response ?? Array(plain.utf8)), locale: "en_US")), on: 0)
         return start
     }
 

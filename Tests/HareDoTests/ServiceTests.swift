@@ -226,7 +226,8 @@ struct ServiceTests {
                     handled.withLockedValue { $0 += 1 }
                     return "finished"
                 }
-                let id = try await client.send(service.queue)
+                // On the channel of the others: between two of them RabbitMQ keeps no order.
+                let id = try await client.send(service.queue, confirm: true)
                 for _ in 0..<3 { try await client.send(service.queue, confirm: true) }
                 await began.wait()
                 async let drained: Void = service.drain()

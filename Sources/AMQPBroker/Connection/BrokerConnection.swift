@@ -72,7 +72,13 @@ final class BrokerConnection: ChannelDuplexHandler {
         self.number = number
         self.output = output
         self.logger = logger
-        self.frames = AMQPFrameDecoder(maximumFrameSize: settings.frameMax)
+        self.frames = AMQPFrameDecoder(maximumFrameSize: Self.largestFrame(settings.frameMax))
+    }
+
+    /// Many clients take frame-max for the largest payload, so RabbitMQ lets the eight bytes around that pass, and so do we.
+    private static func largestFrame(_ frameMax: UInt32) -> UInt32 {
+        frameMax.addingReportingOverflow(UInt32(AMQPFrame.overhead)).overflow
+            ? .max : frameMax + UInt32(AMQPFrame.overhead)
     }
 
     // MARK: - Events of the channel
@@ -225,7 +231,7 @@ final class BrokerConnection: ChannelDuplexHandler {
             self.send(method)
             return true
         case .tuned(let session):
-            self.frames.maximumFrameSize = session.frameMax
+            self.frames.maximumFrameSize = Self.largestFrame(session.frameMax)
             self.output.setFrameMax(session.frameMax)
             self.startHeartbeats(session.heartbeat, context)
             return true
@@ -241,7 +247,8 @@ final class BrokerConnection: ChannelDuplexHandler {
                     identity: .init(
                         number: self.number, name: session.connectionName,
                         address: context.remoteAddress?.description ?? ""),
-                    output: self.output, maximumMessageSize: self.settings.maximumMessageSize, logger: self.logger))
+                    output: self.output, maximumMessageSize: self.settings.maximumMessageSize,
+                    memory: self.settings.memory, logger: self.logger))
             self.logger.debug(
                 "A connection is open",
                 metadata: [

@@ -31,17 +31,18 @@ final class CommandRunner {
     /// Decoded, and not run yet: one read's worth at most, for reading stops with running.
     private var commands: Deque<FrameAssembly.Command> = []
     private var hasLeft = false
-    /// Whether the commands that were run last held a publish.
+    /// Whether the commands that were run last held a publish, or a part of one came.
     private(set) var hasPublished = false
 
     init(
         virtualHost: VirtualHost, session: Handshake.Session, identity: BrokerClient.Identity,
-        output: ConnectionOutput, maximumMessageSize: Int, logger: Logger
+        output: ConnectionOutput, maximumMessageSize: Int, memory: MemoryGauge, logger: Logger
     ) {
         self.virtualHost = virtualHost
         self.output = output
         self.logger = logger
-        self.assembly = FrameAssembly(maximumMessageSize: maximumMessageSize, channelMax: session.channelMax)
+        self.assembly = FrameAssembly(
+            maximumMessageSize: maximumMessageSize, channelMax: session.channelMax, memory: memory)
         self.client = virtualHost.perform {
             $0.addClient(
                 BrokerClient(
@@ -56,6 +57,10 @@ final class CommandRunner {
         while !hasFailed, let command = self.assembly.nextCommand(&frames) {
             if case .failure = command.kind { hasFailed = true }
             self.commands.append(command)
+        }
+        if self.assembly.hasHeld {
+            self.assembly.hasHeld = false
+            self.hasPublished = true
         }
         guard !self.commands.isEmpty, !self.output.isThrottled else { return .waiting }
         return self.virtualHost.perform { self.run(&$0) }

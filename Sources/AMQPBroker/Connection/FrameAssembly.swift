@@ -21,6 +21,34 @@ struct FrameAssembly {
         var assembler: AMQPContentAssembler
         /// Body frames of a content that was too large are dropped.
         var isSkipping = false
+        /// What has come of a content that is not complete, counted as messages are.
+        private var held: HeldBytes?
+
+        init(assembler: AMQPContentAssembler, isSkipping: Bool = false) {
+            self.assembler = assembler
+            self.isSkipping = isSkipping
+        }
+
+        /// - Parameter memory: counts the bytes until the content is complete or given up: a client may leave one
+        ///   unfinished on every channel.
+        mutating func assemble(body fragment: ByteBuffer, memory: MemoryGauge) throws(BrokerException)
+            -> AMQPContentAssembler.Outcome
+        {
+            let size = fragment.readableBytes
+            let outcome = try self.assemble { assembler throws(AMQPWireError) in try assembler.received(body: fragment)
+            }
+            if case .incomplete = outcome {
+                if self.held == nil { self.held = HeldBytes(memory) }
+                guard self.held?.add(size) == true else {
+                    throw BrokerException(
+                        506, "low on memory: messages that are not complete take too much of it", scope: .connection,
+                        method: .basicPublish)
+                }
+            } else if self.held != nil {
+                self.held = nil
+            }
+            return outcome
+        }
 
         mutating func assemble(
             _ body: (inout AMQPContentAssembler) throws(AMQPWireError) -> AMQPContentAssembler.Outcome
@@ -36,10 +64,14 @@ struct FrameAssembly {
 
     private let maximumMessageSize: UInt64
     private let channelMax: UInt16
+    private let memory: MemoryGauge
     /// By channel number; only of channels that ever published, and at most channel-max.
     private var lanes: [UInt16: Lane] = [:]
+    /// Whether a part of a message has come since this was last set.
+    var hasHeld = false
 
-    init(maximumMessageSize: Int, channelMax: UInt16) {
+    init(maximumMessageSize: Int, channelMax: UInt16, memory: MemoryGauge) {
+        self.memory = memory
         self.maximumMessageSize = UInt64(maximumMessageSize)
         self.channelMax = channelMax
     }
@@ -80,8 +112,8 @@ struct FrameAssembly {
                 return Command(channel: channel, kind: .method(method))
             default:
                 if method.hasContent || self.lanes[channel] != nil {
-                    return try self.assemble(channel) { assembler throws(AMQPWireError) in
-                        try assembler.received(method)
+                    return try self.assemble(channel) { lane throws(BrokerException) in
+                        try lane.assemble { assembler throws(AMQPWireError) in try assembler.received(method) }
                     }
                 }
                 return Command(channel: channel, kind: .method(method))
@@ -91,12 +123,17 @@ struct FrameAssembly {
                 self.lanes[channel] = Lane(assembler: self.makeAssembler(), isSkipping: true)
                 return Command(channel: channel, kind: .tooLarge(header.bodySize))
             }
-            return try self.assemble(channel) { assembler throws(AMQPWireError) in try assembler.received(header) }
+            return try self.assemble(channel) { lane throws(BrokerException) in
+                try lane.assemble { assembler throws(AMQPWireError) in try assembler.received(header) }
+            }
         case .body(_, let fragment):
             if self.lanes[channel]?.isSkipping == true { return nil }
-            return try self.assemble(channel) { assembler throws(AMQPWireError) in
-                try assembler.received(body: fragment)
+            let memory = self.memory
+            let command = try self.assemble(channel) { lane throws(BrokerException) in
+                try lane.assemble(body: fragment, memory: memory)
             }
+            if command == nil { self.hasHeld = true }
+            return command
         }
     }
 
@@ -106,12 +143,12 @@ struct FrameAssembly {
 
     private mutating func assemble(
         _ channel: UInt16,
-        _ body: (inout AMQPContentAssembler) throws(AMQPWireError) -> AMQPContentAssembler.Outcome
+        _ body: (inout Lane) throws(BrokerException) -> AMQPContentAssembler.Outcome
     ) throws(BrokerException) -> Command? {
         guard channel > 0 else { throw .unexpectedFrame("content on channel 0") }
         // In place: this runs three times for every publish.
         let fresh = Lane(assembler: self.makeAssembler())
-        let outcome = try self.lanes[channel, default: fresh].assemble(body)
+        let outcome = try body(&self.lanes[channel, default: fresh])
         switch outcome {
         case .incomplete: return nil
         case .method(let method): return Command(channel: channel, kind: .method(method))
@@ -126,5 +163,19 @@ struct FrameAssembly {
                 kind: .publish(
                     try Publishing(publish, properties: content.header.properties, body: content.body)))
         }
+    }
+}
+
+/// Bytes that count as used for as long as this lives.
+private final class HeldBytes {
+    private let memory: MemoryGauge
+    private var bytes = 0
+
+    init(_ memory: MemoryGauge) { self.memory = memory }
+    deinit { self.memory.release(self.bytes) }
+
+    func add(_ bytes: Int) -> Bool {
+        self.bytes += bytes
+        return self.memory.hold(bytes)
     }
 }

@@ -69,7 +69,9 @@ struct Handshake {
                     ],
                     "product": "HareDo", "version": "4.3.0", "platform": "Swift",
                     "information": "An embedded broker that behaves like RabbitMQ",
-                ], mechanisms: "PLAIN", locales: "en_US"))
+                ],
+                mechanisms: AMQPLongString(LoginResponse.Mechanism.allCases.map(\.rawValue).joined(separator: " ")),
+                locales: "en_US"))
     }
 
     mutating func received(_ method: AMQPMethod) -> Action {
@@ -117,19 +119,20 @@ struct Handshake {
         self.session.notifiesCancel = capabilities["consumer_cancel_notify"]?.boolean == true
         self.session.notifiesBlocked = capabilities["connection.blocked"]?.boolean == true
         self.session.connectionName = ok.clientProperties["connection_name"]?.string
-        guard ok.mechanism == "PLAIN" else {
+        guard let mechanism = LoginResponse.Mechanism(rawValue: ok.mechanism) else {
             return .refuse(
                 BrokerException(
                     503, "unsupported authentication mechanism '\(ok.mechanism)'", scope: .connection,
                     method: .connectionStartOk))
         }
-        guard let user = self.user(ok.response) else {
+        guard let user = self.user(mechanism, ok.response) else {
             // Clients that do not know of it take a close here for a protocol error.
             guard capabilities["authentication_failure_close"]?.boolean == true else { return .hangUp }
             return .refuse(
                 BrokerException(
                     403,
-                    "Login was refused using authentication mechanism PLAIN. For details see the broker logfile.",
+                    "Login was refused using authentication mechanism \(mechanism.rawValue). "
+                        + "For details see the broker logfile.",
                     scope: .connection))
         }
         self.session.user = user
@@ -141,14 +144,13 @@ struct Handshake {
                     heartbeat: self.parameters.heartbeat)))
     }
 
-    /// The user whose name and password `response` holds (RFC 4616: identity, NUL, name, NUL, password).
-    private func user(_ response: AMQPLongString) -> String? {
-        let parts = response.bytes.split(separator: 0, maxSplits: 2, omittingEmptySubsequences: false)
-        guard parts.count == 3, let name = String(validating: parts[1], as: UTF8.self),
-            self.parameters.access.authenticates(name, password: parts[2])
+    /// The user who logs in; `nil` if that is nobody.
+    private func user(_ mechanism: LoginResponse.Mechanism, _ response: AMQPLongString) -> String? {
+        guard let login = LoginResponse(mechanism, response),
+            self.parameters.access.authenticates(login.user, password: login.password)
         else { return nil }
-        guard name != "guest" || self.parameters.isLocal else { return nil }
-        return name
+        guard login.user != "guest" || self.parameters.isLocal else { return nil }
+        return login.user
     }
 
     // MARK: - Tuning

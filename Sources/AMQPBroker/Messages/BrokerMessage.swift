@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import AMQPWire
 import NIOCore
+import Synchronization
 
 /// A message as it was published. Immutable, so that every queue it was routed to shares the one copy.
 final class BrokerMessage: Sendable {
@@ -25,6 +26,8 @@ final class BrokerMessage: Sendable {
     let copies: [String]
     /// Counts the message for as long as anybody holds it.
     private let memory: MemoryGauge?
+    /// Places in queues beyond the first.
+    private let furtherPlaces = Atomic<Int>(0)
 
     init(
         exchange: String, routingKey: String, properties: ByteBuffer, body: ByteBuffer, traits: Traits = .init(),
@@ -42,7 +45,19 @@ final class BrokerMessage: Sendable {
         memory?.add(self.byteCount)
     }
 
-    deinit { self.memory?.remove(self.byteCount) }
+    deinit {
+        self.memory?.remove(self.byteCount + self.furtherPlaces.load(ordering: .relaxed) * Self.placeSize)
+    }
+
+    /// The message goes to so many queues: its content is there once, but a place in each of them takes memory too.
+    func spreads(over queues: Int) {
+        guard queues > 1, let memory else { return }
+        self.furtherPlaces.wrappingAdd(queues - 1, ordering: .relaxed)
+        memory.add((queues - 1) * Self.placeSize)
+    }
+
+    /// A place in a queue, with what the queue's storage has to spare.
+    private static let placeSize = 64
 
     /// What a message costs besides its bytes: itself, its place in a queue, the storage of its buffers.
     private static let overhead = 320

@@ -8,15 +8,22 @@ import Synchronization
 /// queues share count once. Above the limit an alarm is raised, which ends well below it.
 final class MemoryGauge: Sendable {
     private let used = Atomic<Int>(0)
+    private let unfinished = Atomic<Int>(0)
     private let isAboveLimit = Atomic<Bool>(false)
     private let isForced = Atomic<Bool>(false)
     let limit: Int
     private let resumeMark: Int
+    /// Bytes that messages may hold of which not everything has come. No more than half of ``limit``, or those who send them
+    /// could be kept from going on for ever by one another.
+    private let unfinishedLimit: Int
     private let observer = NIOLockedValueBox<(@Sendable () -> Void)?>(nil)
 
-    /// - Parameter limit: in bytes.
-    init(limit: Int) {
+    /// - Parameters:
+    ///   - limit: in bytes.
+    ///   - largestMessage: in bytes, at most half of that.
+    init(limit: Int, largestMessage: Int = 0) {
         self.limit = limit
+        self.unfinishedLimit = max(limit / 4, min(largestMessage, limit / 2))
         self.resumeMark = limit - limit / 8
     }
 
@@ -40,6 +47,20 @@ final class MemoryGauge: Sendable {
             self.isAboveLimit.exchange(false, ordering: .acquiringAndReleasing)
         else { return }
         self.changed()
+    }
+
+    /// Counts a part of a message that is not complete.
+    ///
+    /// - Returns: whether there was room for it.
+    func hold(_ bytes: Int) -> Bool {
+        let all = self.unfinished.wrappingAdd(bytes, ordering: .relaxed).newValue
+        self.add(bytes)
+        return all <= self.unfinishedLimit
+    }
+
+    func release(_ bytes: Int) {
+        self.unfinished.wrappingSubtract(bytes, ordering: .relaxed)
+        self.remove(bytes)
     }
 
     /// Says that memory is short although it is not, or no longer so.

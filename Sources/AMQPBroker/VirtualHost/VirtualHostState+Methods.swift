@@ -87,13 +87,12 @@ extension VirtualHostState {
             let count = try self.purgeQueue(purge, on: channel)
             self.reply(.queuePurgeOk(.init(messageCount: count)), to: channel, noWait: purge.noWait)
         case .queueDelete(let delete):
-            let count = try self.deleteQueue(delete, on: channel)
-            self.reply(.queueDeleteOk(.init(messageCount: count)), to: channel, noWait: delete.noWait)
+            try self.deleteQueue(delete, on: channel)
         default: throw .commandInvalid("unimplemented method")
         }
     }
 
-    private mutating func reply(_ method: AMQPMethod, to channel: ChannelID, noWait: Bool) {
+    mutating func reply(_ method: AMQPMethod, to channel: ChannelID, noWait: Bool) {
         if !noWait { self.send(method, to: channel) }
     }
 }

@@ -132,6 +132,7 @@ extension VirtualHostState {
     }
 
     mutating func accept(_ message: BrokerMessage, _ routes: [Route]) -> PublishOutcome {
+        message.spreads(over: routes.count)
         var outcome = PublishOutcome.unrouted
         for route in routes {
             switch (self.accept(message, route), outcome) {

@@ -70,13 +70,16 @@ extension VirtualHostState {
             consumerCount: UInt32(clamping: self.queues[id]?.consumers.count ?? 0))
     }
 
-    /// - Returns: how many messages were ready. Deleting what is not there succeeds.
+    /// Answers how many messages were ready, and then tells the consumers. Deleting what is not there succeeds.
     mutating func deleteQueue(
         _ delete: AMQPMethod.QueueDelete, on channel: ChannelID
-    ) throws(BrokerException) -> UInt32 {
+    ) throws(BrokerException) {
         let name = try self.queueName(delete.queue, on: channel)
         try self.authorize(.configure, .queue(name), on: channel)
-        guard let id = self.queueIDs[name], let queue = self.queues[id] else { return 0 }
+        guard let id = self.queueIDs[name], let queue = self.queues[id] else {
+            self.reply(.queueDeleteOk(.init(messageCount: 0)), to: channel, noWait: delete.noWait)
+            return
+        }
         try self.checkAccess(to: id, on: channel)
         if delete.ifUnused, !queue.consumers.isEmpty {
             throw .preconditionFailed("\(self.describe(queue: name)) in use")
@@ -84,8 +87,9 @@ extension VirtualHostState {
         if delete.ifEmpty, !queue.ready.isEmpty {
             throw .preconditionFailed("\(self.describe(queue: name)) not empty")
         }
+        let count = UInt32(clamping: queue.ready.count)
+        self.reply(.queueDeleteOk(.init(messageCount: count)), to: channel, noWait: delete.noWait)
         self.deleteQueue(id)
-        return UInt32(clamping: queue.ready.count)
     }
 
     mutating func purgeQueue(
@@ -103,8 +107,8 @@ extension VirtualHostState {
         guard let queue = self.queues.remove(id) else { return }
         self.queueIDs[queue.name] = nil
         if let owner = queue.owner { self.clients[owner]?.exclusiveQueues.remove(id) }
-        for consumerID in queue.consumers.ids {
-            guard let consumer = self.consumers.remove(consumerID) else { continue }
+        let consumers = queue.consumers.ids.compactMap { self.consumers.remove($0) }
+        for consumer in consumers.sorted(by: { $0.tag < $1.tag }) {
             self.channels[consumer.channel]?.consumers[consumer.tag] = nil
             self.notifyCancelled(consumer)
         }

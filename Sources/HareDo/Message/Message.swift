@@ -150,24 +150,31 @@ final class MessageStorage: Sendable {
     }
 
     /// - Parameters:
+    ///   - arrival: when it came; `nil` is now.
     ///   - keeps: whether the message may be kept for long, so that it must not hold on to a shared buffer.
     ///   - onSettled: called once, when the message is acknowledged or refused.
     init(
-        _ delivery: AMQPDelivery, needsAcknowledgement: Bool, responder: Responder, keeps: Bool,
-        onSettled: (@Sendable () -> Void)? = nil
+        _ delivery: AMQPDelivery, arrival: ContinuousClock.Instant? = nil, needsAcknowledgement: Bool,
+        responder: Responder, keeps: Bool, onSettled: (@Sendable () -> Void)? = nil
     ) {
         self.delivery = delivery
         self.data = keeps ? Bytes(delivery.body).compacted() : Bytes(delivery.body)
         self.needsAcknowledgement = needsAcknowledgement
         self.responder = responder
         self.onSettled = onSettled
-        if let headers = delivery.properties.headers, headers[WireHeaders.remaining] != nil,
-            let left = TimeLeft.onArrival(headers, now: Int64(Date().timeIntervalSince1970 * 1000))
-        {
-            self.deadline = .now + .milliseconds(left)
-        } else {
-            self.deadline = nil
-        }
+        self.deadline = Self.deadline(of: delivery, arrival: arrival)
+    }
+
+    private static func deadline(
+        of delivery: AMQPDelivery, arrival: ContinuousClock.Instant?
+    ) -> ContinuousClock.Instant? {
+        guard let headers = delivery.properties.headers, headers[WireHeaders.remaining] != nil else { return nil }
+        let now = ContinuousClock.now
+        let arrival = arrival ?? now
+        // The clock on the wall as it stood when the message came.
+        let waited = (now - arrival) / .milliseconds(1)
+        let wall = Int64(Date().timeIntervalSince1970 * 1000 - waited)
+        return TimeLeft.onArrival(headers, now: wall).map { arrival + .milliseconds($0) }
     }
 
     /// Whether somebody tried to decode the body in vain.

@@ -9,6 +9,10 @@ import Logging
 struct HandlerLoop: Sendable {
     let core: ServiceCore
     let concurrency: Int
+    /// Where the handlers run; `nil` is the global executor.
+    let executor: (any TaskExecutor)?
+    /// Whether a handler is cancelled when its caller gives up.
+    let cancelsAtDeadline: Bool
     let serve: @concurrent @Sendable (Message) async throws -> Reply?
 
     func run() async {
@@ -18,27 +22,49 @@ struct HandlerLoop: Sendable {
             return
         }
         await withDiscardingTaskGroup { group in
-            for _ in 0..<self.concurrency { group.addTask { await self.work(cursor) } }
+            for _ in 0..<self.concurrency { group.addTask { await self.keepWorking(cursor) } }
         }
     }
 
-    private func work(_ cursor: DeliveryCursor<AMQPDelivery>) async {
+    private func keepWorking(_ cursor: DeliveryCursor<ServiceDelivery>) async {
+        var shift: Shift
+        repeat {
+            shift = Shift()
+            let task = Task(executorPreference: self.executor) { @concurrent [shift] in await self.work(cursor, shift) }
+            shift.began(task)
+            await withTaskCancellationHandler {
+                await task.value
+            } onCancel: {
+                task.cancel()
+            }
+        } while shift.wasCancelled && !Task.isCancelled
+    }
+
+    private func work(_ cursor: DeliveryCursor<ServiceDelivery>, _ shift: Shift) async {
         var cursor = cursor
         // What is taken from the buffer has begun, and what has not may go back: so that draining waits for a message
         // from the moment it leaves the buffer, the worker counts as busy before it looks there.
         self.core.handlerBegan()
-        while let delivery = try? await cursor.next(
-            willWait: { self.core.handlerEnded() }, willTake: { self.core.handlerBegan() })
+        while !shift.wasCancelled,
+            let delivery = try? await cursor.next(
+                willWait: { self.core.handlerEnded() }, willTake: { self.core.handlerBegan() })
         {
-            await self.core.handle(delivery) { await self.handle($0) }
+            await self.core.handle(delivery) { await self.handle($0, shift) }
         }
         self.core.handlerEnded()
     }
 
-    private func handle(_ message: Message) async {
+    private func handle(_ message: Message, _ shift: Shift) async {
+        let (result, isTooLate) = await self.result(message, shift)
+        if isTooLate {
+            // Nobody waits for it any more, here or at another instance.
+            self.core.logger.info("a handler was cancelled at its deadline", metadata: self.core.metadata)
+            message.storage.settleIfOpen(.ack)
+            return
+        }
         let reply: Reply?
         do {
-            reply = try await self.serve(message)
+            reply = try result.get()
         } catch {
             await self.failed(message, error)
             return
@@ -56,10 +82,22 @@ struct HandlerLoop: Sendable {
                 // The work is done, and only the caller does not hear of it: it is not told that the handler failed.
                 self.core.logger.info(
                     "a reply could not be sent",
-                    metadata: ["amqp.queue": "\(self.core.queue)", "error": "\(error.message)"])
+                    metadata: self.core.metadata.merging(["error": "\(error.message)"]) { $1 })
             }
         }
         message.storage.settleIfOpen(.ack)
+    }
+
+    /// - Returns: what the handler did, and whether it was cancelled because its caller gave up.
+    private func result(_ message: Message, _ shift: Shift) async -> (Result<Reply?, any Error>, isTooLate: Bool) {
+        guard self.cancelsAtDeadline, let deadline = message.deadline else {
+            return (await Result { try await self.serve(message) }, false)
+        }
+        let turn = shift.turnBegan()
+        let token = self.core.scheduler.schedule(after: deadline - .now) { shift.cancel(turn) }
+        let result = await Result { try await self.serve(message) }
+        self.core.scheduler.cancel(token)
+        return (result, shift.turnEnded())
     }
 
     private func failed(_ message: Message, _ error: any Error) async {
@@ -71,7 +109,7 @@ struct HandlerLoop: Sendable {
         }
         self.core.logger.info(
             "a handler failed",
-            metadata: ["amqp.queue": "\(self.core.queue)", "error": "\(WireHeaders.cut("\(error)", to: 2048))"])
+            metadata: self.core.metadata.merging(["error": "\(WireHeaders.cut("\(error)", to: 2048))"]) { $1 })
         if message.storage.awaitsReply {
             // The caller is told; if even that cannot be sent, its deadline ends the call.
             try? await message.reply(
@@ -79,5 +117,15 @@ struct HandlerLoop: Sendable {
                     failure: WireHeaders.failure(of: error, badRequest: message.storage.couldNotBeDecoded)))
         }
         message.storage.settleIfOpen(.ack)
+    }
+}
+
+extension Result where Failure == any Error {
+    fileprivate init(_ body: () async throws -> Success) async {
+        do {
+            self = .success(try await body())
+        } catch {
+            self = .failure(error)
+        }
     }
 }

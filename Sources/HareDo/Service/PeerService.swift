@@ -67,10 +67,10 @@ public struct PeerService: Sendable, ServiceLifecycle.Service {
                 deinit { self.message?.storage.settleIfOpen(.requeue) }
             }
             private let core: ServiceCore
-            private var cursor: DeliveryCursor<AMQPDelivery>
+            private var cursor: DeliveryCursor<ServiceDelivery>
             private let current = Current()
 
-            init(core: ServiceCore, cursor: DeliveryCursor<AMQPDelivery>) {
+            init(core: ServiceCore, cursor: DeliveryCursor<ServiceDelivery>) {
                 self.core = core
                 self.cursor = cursor
             }
@@ -81,10 +81,12 @@ public struct PeerService: Sendable, ServiceLifecycle.Service {
                 self.current.message?.storage.settleIfOpen(.ack)
                 self.current.message = nil
                 // The buffer of a service ends without an error: `run()` tells it.
-                guard let delivery = try? await self.cursor.next() else { return nil }
-                let message = self.core.message(delivery)
-                self.current.message = message
-                return message
+                while let delivery = try? await self.cursor.next() {
+                    guard let message = self.core.message(delivery) else { continue }
+                    self.current.message = message
+                    return message
+                }
+                return nil
             }
         }
     }

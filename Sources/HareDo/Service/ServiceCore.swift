@@ -5,6 +5,12 @@ import NIOConcurrencyHelpers
 import NIOCore
 import Synchronization
 
+/// A delivery, and when it came: what waits here uses up its caller's time.
+struct ServiceDelivery: Sendable {
+    let delivery: AMQPDelivery
+    let arrival: ContinuousClock.Instant
+}
+
 /// What is behind a ``PeerService``: a consumer, its messages that wait, and the task that handles them, if one does.
 final class ServiceCore: DeliverySink {
     private enum Drain {
@@ -48,8 +54,14 @@ final class ServiceCore: DeliverySink {
     /// One run of a handler: whoever ends a service from within one must not wait for it.
     final class Turn: Sendable {
         let core: ServiceCore
+        private let deadline: ContinuousClock.Instant?
         private let over = Atomic(false)
-        init(_ core: ServiceCore) { self.core = core }
+        init(_ core: ServiceCore, deadline: ContinuousClock.Instant?) {
+            self.core = core
+            self.deadline = deadline
+        }
+        /// How long the caller still waits; `nil` if none does.
+        var timeLeft: Duration? { self.deadline.map { max($0 - .now, .zero) } }
         var isOver: Bool { self.over.load(ordering: .acquiring) }
         func end() { self.over.store(true, ordering: .releasing) }
     }
@@ -66,15 +78,16 @@ final class ServiceCore: DeliverySink {
     let responder: MessageStorage.Responder
     let scheduler: DeadlineScheduler
     let logger: Logger
+    private let counters: NIOLockedValueBox<Peer.Statistics>
     /// Bounded by the prefetch count.
-    let buffer = DeliveryBuffer<AMQPDelivery>(highWaterMark: .max) { _ in 0 }
+    let buffer = DeliveryBuffer<ServiceDelivery>(highWaterMark: .max) { _ in 0 }
     private let state = NIOLockedValueBox(State())
     private let consumerTag = NIOLockedValueBox<String?>(nil)
     private let onEnd: @Sendable (ServiceCore) -> Void
 
     init(
         queue: String, channel: AMQPChannel, responder: MessageStorage.Responder, scheduler: DeadlineScheduler,
-        logger: Logger,
+        logger: Logger, counters: NIOLockedValueBox<Peer.Statistics>,
         onEnd: @escaping @Sendable (ServiceCore) -> Void
     ) {
         self.queue = queue
@@ -82,8 +95,11 @@ final class ServiceCore: DeliverySink {
         self.responder = responder
         self.scheduler = scheduler
         self.logger = logger
+        self.counters = counters
         self.onEnd = onEnd
     }
+
+    var metadata: Logger.Metadata { ["amqp.queue": "\(self.queue)"] }
 
     func started(consumerTag: String) { self.consumerTag.withLockedValue { $0 = consumerTag } }
 
@@ -108,7 +124,9 @@ final class ServiceCore: DeliverySink {
 
     // MARK: - From the connection, on its loop
 
-    func received(_ delivery: AMQPDelivery) { self.buffer.append(delivery) }
+    func received(_ delivery: AMQPDelivery) {
+        self.buffer.append(ServiceDelivery(delivery: delivery, arrival: .now))
+    }
     func batchEnded() -> Bool { self.buffer.batchEnded() }
     func whenRoom(_ action: @escaping @Sendable () -> Void) {}
 
@@ -127,21 +145,38 @@ final class ServiceCore: DeliverySink {
     // MARK: - Handing out
 
     /// A delivery becomes a message when it is handed out to a loop.
-    func message(_ delivery: AMQPDelivery) -> Message {
+    ///
+    /// - Returns: `nil` if its caller has given up.
+    func message(_ delivery: ServiceDelivery) -> Message? {
         self.state.withLockedValue { $0.unsettled += 1 }
-        return Message(
-            storage: MessageStorage(delivery, needsAcknowledgement: true, responder: self.responder, keeps: false) {
-                [weak self] in self?.changed { $0.unsettled -= 1 }
-            })
+        let storage = self.storage(delivery) { [weak self] in self?.changed { $0.unsettled -= 1 } }
+        return self.hasExpired(storage) ? nil : Message(storage: storage)
     }
 
-    /// Runs a handler. To be preceded by ``handlerBegan()`` and followed by ``handlerEnded()``: a handler is in hand until it is
+    private func storage(
+        _ delivery: ServiceDelivery, onSettled: (@Sendable () -> Void)? = nil
+    ) -> MessageStorage {
+        MessageStorage(
+            delivery.delivery, arrival: delivery.arrival, needsAcknowledgement: true, responder: self.responder,
+            keeps: false, onSettled: onSettled)
+    }
+
+    /// A request that nobody waits for any more is counted and done with.
+    private func hasExpired(_ storage: MessageStorage) -> Bool {
+        guard let deadline = storage.deadline, deadline <= .now else { return false }
+        self.counters.withLockedValue { $0.expiredRequests += 1 }
+        self.logger.debug("a request came too late", metadata: self.metadata)
+        storage.settleIfOpen(.ack)
+        return true
+    }
+
+    /// Runs a handler, unless the caller has given up. To be preceded by ``handlerBegan()`` and followed by ``handlerEnded()``: a handler is in hand until it is
     /// done, also if it acknowledged its message before.
-    func handle(_ delivery: AMQPDelivery, _ handler: (Message) async -> Void) async {
-        let message = Message(
-            storage: MessageStorage(delivery, needsAcknowledgement: true, responder: self.responder, keeps: false))
-        let turn = Turn(self)
-        await Self.$currentTurn.withValue(turn) { await handler(message) }
+    func handle(_ delivery: ServiceDelivery, _ handler: (Message) async -> Void) async {
+        let storage = self.storage(delivery)
+        guard !self.hasExpired(storage) else { return }
+        let turn = Turn(self, deadline: storage.deadline)
+        await Self.$currentTurn.withValue(turn) { await handler(Message(storage: storage)) }
         turn.end()
     }
 
@@ -162,7 +197,7 @@ final class ServiceCore: DeliverySink {
         let error = HareDoError(
             .serviceEnded, "the messages of '\(self.queue)' are iterated twice at once: the second loop gets none")
         self.state.withLockedValue { if $0.misuse == nil { $0.misuse = error } }
-        self.logger.info("messages iterated twice at once", metadata: ["amqp.queue": "\(self.queue)"])
+        self.logger.info("messages iterated twice at once", metadata: self.metadata)
     }
 
     // MARK: - Ending
@@ -249,7 +284,7 @@ final class ServiceCore: DeliverySink {
             await self.attempt(until: .after(limit + Self.grace)) { try? await channel.cancel(tag) }
         }
         // What was delivered meanwhile and nobody has begun with.
-        for delivery in self.buffer.drain() { try? delivery.nack(requeue: true) }
+        for delivery in self.buffer.drain() { try? delivery.delivery.nack(requeue: true) }
         self.buffer.finish(nil)
         await self.waitUntilIdle(until: deadline)
         let task = self.state.withLockedValue { $0.task }

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+import HareDo
+import NIOConcurrencyHelpers
+import TestSupport
+import Testing
+
+/// The deadline of a call travels with it, and binds whoever works for it.
+@Suite("The deadline of a call", .timeLimit(.minutes(1)))
+struct DeadlineTests {
+    /// How a handler ended, and when.
+    private struct End: Sendable {
+        var wasCancelled: Bool
+        var time: ContinuousClock.Instant
+    }
+
+    private static func remaining(_ message: Message) -> Int? { message.headers["haredo-remaining-ms"]?.int }
+
+    @Test("is handed on by handlers that call others, and ends all of them", arguments: TestBroker.available)
+    func nested(broker: TestBroker) async throws {
+        try await broker.run { url in
+            try await withPair(url) { last, caller in
+                let timeout = Duration.seconds(2)
+                let ends = NIOLockedValueBox<[String: End]>([:])
+                let seen = NIOLockedValueBox<[String: Int]>([:])
+                try await Peer.with(.url(url)) { middle in
+                    let queue = TestBroker.uniqueName()
+                    try await last.listen { message in
+                        seen.withLockedValue { $0["last"] = Self.remaining(message) }
+                        try? await Task.sleep(for: .seconds(30))
+                        ends.withLockedValue { $0["last"] = End(wasCancelled: Task.isCancelled, time: .now) }
+                        return nil
+                    }
+                    try await middle.listen(on: queue) { message in
+                        seen.withLockedValue { $0["middle"] = Self.remaining(message) }
+                        // Which would wait for far longer by itself.
+                        let reply = try? await middle.call(last.name, timeout: .seconds(60))
+                        ends.withLockedValue { $0["middle"] = End(wasCancelled: Task.isCancelled, time: .now) }
+                        return reply.map { Reply($0.data) }
+                    }
+                    let began = ContinuousClock.now
+                    #expect(try await caller.call(queue, timeout: timeout) == nil)
+                    let deadline = began + timeout
+                    ends.withLockedValue { $0["caller"] = End(wasCancelled: true, time: .now) }
+                    try await eventually("all have ended") { ends.withLockedValue { $0.count == 3 } }
+                    let late = ends.withLockedValue { $0.mapValues { $0.time - deadline } }
+                    print("after the deadline (\(broker)): \(late)")
+                    #expect(late.values.allSatisfy { $0 < .milliseconds(500) && $0 > .milliseconds(-100) })
+                    #expect(ends.withLockedValue { $0["last"]?.wasCancelled } == true)
+                    let (first, second) = try seen.withLockedValue {
+                        (try #require($0["middle"]), try #require($0["last"]))
+                    }
+                    #expect(first < 2000 && second < first)
+                }
+            }
+        }
+    }
+
+    @Test("is not handed on by what goes on after the handler", arguments: TestBroker.available)
+    func afterTheHandler(broker: TestBroker) async throws {
+        try await broker.run { url in
+            try await withPair(url) { service, client in
+                let isReplied = AsyncGate()
+                let found = NIOLockedValueBox<String?>(nil)
+                let echo = try await client.listen(on: TestBroker.uniqueName()) { Reply($0.data) }
+                try await service.listen { _ in
+                    Task {
+                        await isReplied.wait()
+                        let reply = try? await service.call(echo.queue, data: "still there", timeout: .seconds(10))
+                        found.withLockedValue { $0 = reply?.text ?? "nothing" }
+                    }
+                    return "done"
+                }
+                #expect(try await client.call(service.name, timeout: .milliseconds(300))?.text == "done")
+                try await Task.sleep(for: .milliseconds(400))
+                isReplied.open()
+                try await eventually("the other call has ended") { found.withLockedValue { $0 != nil } }
+                #expect(found.withLockedValue { $0 } == "still there")
+            }
+        }
+    }
+
+    @Test("ends the handler that is late, and the next message has one", arguments: TestBroker.available)
+    func cancelled(broker: TestBroker) async throws {
+        try await broker.run { url in
+            try await withPair(url) { service, client in
+                let handled = NIOLockedValueBox<[String]>([])
+                let listening = try await service.listen(as: .shared, concurrency: 1) { message in
+                    handled.withLockedValue { $0.append(message.text ?? "") }
+                    guard message.text == "sleep" else { return Reply("\(Task.isCancelled)") }
+                    try await Task.sleep(for: .seconds(30))
+                    return "too late"
+                }
+                for _ in 0..<3 {
+                    #expect(try await client.call(service.name, data: "sleep", timeout: .milliseconds(100)) == nil)
+                    #expect(try await client.call(service.name, data: "next")?.text == "false")
+                }
+                #expect(handled.withLockedValue { $0 } == ["sleep", "next", "sleep", "next", "sleep", "next"])
+                // Acknowledged: not for another instance either.
+                await listening.drain()
+                #expect(try await TestQueues.count(service.name, url) == 0)
+            }
+        }
+    }
+
+    @Test("leaves a handler alone that may be late", arguments: TestBroker.available)
+    func notCancelled(broker: TestBroker) async throws {
+        try await broker.run { url in
+            try await withPair(url) { service, client in
+                let end = NIOLockedValueBox<Bool?>(nil)
+                try await service.listen(cancelsAtDeadline: false) { message in
+                    if let deadline = message.deadline { try await Task.sleep(until: deadline + .milliseconds(100)) }
+                    end.withLockedValue { $0 = Task.isCancelled }
+                    return nil
+                }
+                #expect(try await client.call(service.name, timeout: .milliseconds(50)) == nil)
+                try await eventually("the handler has ended") { end.withLockedValue { $0 != nil } }
+                #expect(end.withLockedValue { $0 } == false)
+            }
+        }
+    }
+
+    @Test("passes while a request waits for its turn: then it is not handled", arguments: TestBroker.available)
+    func waited(broker: TestBroker) async throws {
+        try await broker.run { url in
+            try await withPair(url) { service, client in
+                let handled = NIOLockedValueBox<[String]>([])
+                let isFree = AsyncGate()
+                // A second message is delivered, and waits here.
+                try await service.listen(concurrency: 1, prefetch: 2) { message in
+                    handled.withLockedValue { $0.append(message.text ?? "") }
+                    if message.text == "first" { await isFree.wait() }
+                    return Reply(message.data)
+                }
+                try await client.send(service.name, data: "first")
+                #expect(try await client.call(service.name, data: "late", timeout: .milliseconds(100)) == nil)
+                isFree.open()
+                #expect(try await client.call(service.name, data: "in time")?.text == "in time")
+                #expect(handled.withLockedValue { $0 } == ["first", "in time"])
+                #expect(service.statistics.expiredRequests == 1)
+            }
+        }
+    }
+
+    @Test("passes while a request waits for the loop over the messages", arguments: TestBroker.available)
+    func waitedForTheLoop(broker: TestBroker) async throws {
+        try await broker.run { url in
+            try await withPair(url) { service, client in
+                let listening = try await service.listen(prefetch: 10)
+                #expect(try await client.call(service.name, data: "late", timeout: .milliseconds(100)) == nil)
+                try await client.send(service.name, data: "no deadline")
+                var iterator = listening.messages.makeAsyncIterator()
+                #expect(await iterator.next()?.text == "no deadline")
+                #expect(service.statistics.expiredRequests == 1)
+            }
+        }
+    }
+}
