@@ -21,34 +21,6 @@ struct FrameAssembly {
         var assembler: AMQPContentAssembler
         /// Body frames of a content that was too large are dropped.
         var isSkipping = false
-        /// What has come of a content that is not complete, counted as messages are.
-        private var held: HeldBytes?
-
-        init(assembler: AMQPContentAssembler, isSkipping: Bool = false) {
-            self.assembler = assembler
-            self.isSkipping = isSkipping
-        }
-
-        /// - Parameter memory: counts the bytes until the content is complete or given up: a client may leave one
-        ///   unfinished on every channel.
-        mutating func assemble(body fragment: ByteBuffer, memory: MemoryGauge) throws(BrokerException)
-            -> AMQPContentAssembler.Outcome
-        {
-            let size = fragment.readableBytes
-            let outcome = try self.assemble { assembler throws(AMQPWireError) in try assembler.received(body: fragment)
-            }
-            if case .incomplete = outcome {
-                if self.held == nil { self.held = HeldBytes(memory) }
-                guard self.held?.add(size) == true else {
-                    throw BrokerException(
-                        506, "low on memory: messages that are not complete take too much of it", scope: .connection,
-                        method: .basicPublish)
-                }
-            } else if self.held != nil {
-                self.held = nil
-            }
-            return outcome
-        }
 
         mutating func assemble(
             _ body: (inout AMQPContentAssembler) throws(AMQPWireError) -> AMQPContentAssembler.Outcome
@@ -64,9 +36,12 @@ struct FrameAssembly {
 
     private let maximumMessageSize: UInt64
     private let channelMax: UInt16
-    private let memory: MemoryGauge
     /// By channel number; only of channels that ever published, and at most channel-max.
     private var lanes: [UInt16: Lane] = [:]
+    /// What has come of contents that are not complete, by channel, counted as messages are until they are complete or given
+    /// up: a client may leave one unfinished on every channel.
+    private var held: [UInt16: HeldBytes] = [:]
+    private let memory: MemoryGauge
     /// Whether a part of a message has come since this was last set.
     var hasHeld = false
 
@@ -109,11 +84,12 @@ struct FrameAssembly {
             case .channelClose, .channelCloseOk:
                 // Either may come in the middle of a content, which is then given up.
                 self.lanes[channel] = nil
+                self.held[channel] = nil
                 return Command(channel: channel, kind: .method(method))
             default:
                 if method.hasContent || self.lanes[channel] != nil {
-                    return try self.assemble(channel) { lane throws(BrokerException) in
-                        try lane.assemble { assembler throws(AMQPWireError) in try assembler.received(method) }
+                    return try self.assemble(channel) { assembler throws(AMQPWireError) in
+                        try assembler.received(method)
                     }
                 }
                 return Command(channel: channel, kind: .method(method))
@@ -123,17 +99,30 @@ struct FrameAssembly {
                 self.lanes[channel] = Lane(assembler: self.makeAssembler(), isSkipping: true)
                 return Command(channel: channel, kind: .tooLarge(header.bodySize))
             }
-            return try self.assemble(channel) { lane throws(BrokerException) in
-                try lane.assemble { assembler throws(AMQPWireError) in try assembler.received(header) }
-            }
+            return try self.assemble(channel) { assembler throws(AMQPWireError) in try assembler.received(header) }
         case .body(_, let fragment):
             if self.lanes[channel]?.isSkipping == true { return nil }
-            let memory = self.memory
-            let command = try self.assemble(channel) { lane throws(BrokerException) in
-                try lane.assemble(body: fragment, memory: memory)
+            let size = fragment.readableBytes
+            let command = try self.assemble(channel) { assembler throws(AMQPWireError) in
+                try assembler.received(body: fragment)
             }
-            if command == nil { self.hasHeld = true }
+            if command == nil {
+                try self.hold(size, on: channel)
+            } else if !self.held.isEmpty {
+                self.held[channel] = nil
+            }
             return command
+        }
+    }
+
+    private mutating func hold(_ bytes: Int, on channel: UInt16) throws(BrokerException) {
+        self.hasHeld = true
+        let held = self.held[channel] ?? HeldBytes(self.memory)
+        self.held[channel] = held
+        guard held.add(bytes) else {
+            throw BrokerException(
+                506, "low on memory: messages that are not complete take too much of it", scope: .connection,
+                method: .basicPublish)
         }
     }
 
@@ -143,12 +132,12 @@ struct FrameAssembly {
 
     private mutating func assemble(
         _ channel: UInt16,
-        _ body: (inout Lane) throws(BrokerException) -> AMQPContentAssembler.Outcome
+        _ body: (inout AMQPContentAssembler) throws(AMQPWireError) -> AMQPContentAssembler.Outcome
     ) throws(BrokerException) -> Command? {
         guard channel > 0 else { throw .unexpectedFrame("content on channel 0") }
         // In place: this runs three times for every publish.
         let fresh = Lane(assembler: self.makeAssembler())
-        let outcome = try body(&self.lanes[channel, default: fresh])
+        let outcome = try self.lanes[channel, default: fresh].assemble(body)
         switch outcome {
         case .incomplete: return nil
         case .method(let method): return Command(channel: channel, kind: .method(method))
