@@ -124,14 +124,19 @@ struct DeadlineTests {
         try await broker.run { url in
             try await withPair(url) { service, client in
                 let handled = NIOLockedValueBox<[String]>([])
+                let isBusy = AsyncGate()
                 let isFree = AsyncGate()
                 // A second message is delivered, and waits here.
                 try await service.listen(concurrency: 1, prefetch: 2) { message in
                     handled.withLockedValue { $0.append(message.text ?? "") }
-                    if message.text == "first" { await isFree.wait() }
+                    if message.text == "first" {
+                        isBusy.open()
+                        await isFree.wait()
+                    }
                     return Reply(message.data)
                 }
                 try await client.send(service.name, data: "first")
+                await isBusy.wait()
                 #expect(try await client.call(service.name, data: "late", timeout: .milliseconds(100)) == nil)
                 isFree.open()
                 #expect(try await client.call(service.name, data: "in time")?.text == "in time")
