@@ -26,6 +26,7 @@ struct DeadlineTests {
                     let queue = TestBroker.uniqueName()
                     try await last.listen { message in
                         seen.withLockedValue { $0["last"] = Self.remaining(message) }
+                        // Until it is cancelled, which is what the test is about.
                         try? await Task.sleep(for: .seconds(30))
                         ends.withLockedValue { $0["last"] = End(wasCancelled: Task.isCancelled, time: .now) }
                         return nil
@@ -71,6 +72,7 @@ struct DeadlineTests {
                     return "done"
                 }
                 #expect(try await client.call(service.name, timeout: .milliseconds(300))?.text == "done")
+                // Only time makes the deadline pass.
                 try await Task.sleep(for: .milliseconds(400))
                 isReplied.open()
                 try await eventually("the other call has ended") { found.withLockedValue { $0 != nil } }
@@ -87,6 +89,7 @@ struct DeadlineTests {
                 let listening = try await service.listen(as: .shared, concurrency: 1) { message in
                     handled.withLockedValue { $0.append(message.text ?? "") }
                     guard message.text == "sleep" else { return Reply("\(Task.isCancelled)") }
+                    // Until it is cancelled.
                     try await Task.sleep(for: .seconds(30))
                     return "too late"
                 }

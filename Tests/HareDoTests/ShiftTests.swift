@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-import TestSupport
 import Testing
 
 @testable import HareDo
@@ -10,7 +9,7 @@ struct ShiftTests {
     /// A task that ends when it is cancelled, or when the test says so.
     private static func task(_ gate: AsyncGate) -> Task<Void, Never> { Task { await gate.wait() } }
 
-    enum Step: CaseIterable {
+    enum Step {
         case taskKnown, turnBegins, deadlinePasses, turnEnds
     }
 

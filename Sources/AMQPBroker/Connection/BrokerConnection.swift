@@ -77,8 +77,7 @@ final class BrokerConnection: ChannelDuplexHandler {
 
     /// Many clients take frame-max for the largest payload, so RabbitMQ lets the eight bytes around that pass, and so do we.
     private static func largestFrame(_ frameMax: UInt32) -> UInt32 {
-        frameMax.addingReportingOverflow(UInt32(AMQPFrame.overhead)).overflow
-            ? .max : frameMax + UInt32(AMQPFrame.overhead)
+        UInt32(clamping: Int(frameMax) + AMQPFrame.overhead)
     }
 
     // MARK: - Events of the channel
