@@ -170,12 +170,7 @@ struct ConnectionRuleTests {
     /// On all brokers at once: each makes everybody wait for as long.
     @Test("Whoever does not open its connection in ten seconds is hung up on")
     func unfinishedHandshakes() async throws {
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            for broker in TestBroker.modes {
-                group.addTask { try await broker.run("unfinishedHandshakes()") { try await Self.stopHandshakes($0) } }
-            }
-            try await group.waitForAll()
-        }
+        try await TestBroker.modes.runAtOnce { try await Self.stopHandshakes($0) }
     }
 
     private static func stopHandshakes(_ url: String) async throws {
@@ -359,9 +354,9 @@ struct ConnectionRuleTests {
 
     // MARK: - An open connection
 
-    @Test("Who agreed to heartbeats is sent some, and dropped if it sends none", arguments: TestBroker.modes)
-    func heartbeats(broker: TestBroker) async throws {
-        try await broker.run { url in
+    @Test("Who agreed to heartbeats is sent some, and dropped if it sends none")
+    func heartbeats() async throws {
+        try await TestBroker.modes.runAtOnce { url in
             try await withRawSocket(url) { connection in
                 try await connection.handshake(heartbeat: 1)
                 guard case .heartbeat = try await connection.next() else {

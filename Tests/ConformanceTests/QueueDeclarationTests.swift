@@ -513,9 +513,9 @@ struct QueueDeclarationTests {
         case fetching, declaring, consuming
     }
 
-    @Test("A queue with x-expires stays as long as it is used, and goes after", arguments: TestBroker.modes)
-    func expires(broker: TestBroker) async throws {
-        try await broker.run { url in
+    @Test("A queue with x-expires stays as long as it is used, and goes after")
+    func expires() async throws {
+        try await TestBroker.modes.runAtOnce { url in
             try await withRawConnection(url) { connection in
                 for use in Use.allCases {
                     let arguments: AMQPTable = ["x-expires": 500]

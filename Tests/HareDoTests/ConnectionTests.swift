@@ -96,9 +96,9 @@ struct ConnectionTests {
         }
     }
 
-    @Test("A handler that blocks its thread for many heartbeats keeps its connection", arguments: TestBroker.available)
-    func blockingHandler(broker: TestBroker) async throws {
-        try await broker.run { url in
+    @Test("A handler that blocks its thread for many heartbeats keeps its connection")
+    func blockingHandler() async throws {
+        try await TestBroker.available.runAtOnce { url in
             var configuration = Peer.Configuration.url(url)
             configuration.heartbeat = .seconds(1)
             let service = Peer(name: TestBroker.uniqueName(), configuration)

@@ -101,9 +101,9 @@ struct LossTests {
         }
     }
 
-    @Test("A broker that says nothing any more does not hold up disconnect", arguments: TestBroker.available)
-    func silentBroker(broker: TestBroker) async throws {
-        try await broker.run { url in
+    @Test("A broker that says nothing any more does not hold up disconnect")
+    func silentBroker() async throws {
+        try await TestBroker.available.runAtOnce { url in
             let proxy = try TestProxy(to: url)
             let server = Peer(name: TestBroker.uniqueName("service"), .url(proxy.url))
             try await server.connect()

@@ -122,9 +122,9 @@ struct ReconnectCornerTests {
         }
     }
 
-    @Test("A broker that fell silent was not disconnected on purpose", arguments: TestBroker.available)
-    func silence(broker: TestBroker) async throws {
-        try await broker.run { url in
+    @Test("A broker that fell silent was not disconnected on purpose")
+    func silence() async throws {
+        try await TestBroker.available.runAtOnce { url in
             let proxy = try TestProxy(to: url)
             var configuration = Peer.Configuration.url(proxy.url)
             configuration.reconnects = false

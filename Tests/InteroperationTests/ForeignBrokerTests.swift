@@ -48,9 +48,9 @@ struct ForeignBrokerTests {
         }
     }
 
-    @Test("Connections that are idle for longer than a heartbeat live on", arguments: TestBroker.available)
-    func heartbeats(broker: TestBroker) async throws {
-        try await broker.run { url in
+    @Test("Connections that are idle for longer than a heartbeat live on")
+    func heartbeats() async throws {
+        try await TestBroker.available.runAtOnce { url in
             let queue = TestBroker.uniqueName("idle")
             #expect(try await ForeignPeer.run("amqp-declare-queue", ["--url", url, "-d", "-q", queue], url) == [queue])
             // All three at once. Each waits until it would have been given up, or would have given up the broker.

@@ -120,3 +120,17 @@ public enum TestBroker: String, Sendable, CaseIterable, CustomStringConvertible 
         "\(prefix).\(String(UInt64.random(in: 0 ... .max), radix: 36))"
     }
 }
+
+extension [TestBroker] {
+    /// Runs a test body on all of them at once: for one that waits for clocks most of its time.
+    public func runAtOnce(
+        _ test: String = #function, _ body: @escaping @Sendable (_ url: String) async throws -> Void
+    ) async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for broker in self {
+                group.addTask { try await broker.run(test) { url in try await body(url) } }
+            }
+            try await group.waitForAll()
+        }
+    }
+}
