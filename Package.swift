@@ -118,16 +118,25 @@ let package = Package(
             name: "HareDoTests",
             dependencies: [
                 "HareDo", "AMQPClient", "AMQPBroker", "AMQPWire", "TestSupport", nioCore, nioConcurrency, logging,
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ],
             swiftSettings: ours),
         // What a user would write: no test support, and what stands in Docs/testing.md.
         .testTarget(
             name: "HareDoTestingTests",
             dependencies: ["HareDoTesting", "HareDo", "AMQPClient", "AMQPBroker"], swiftSettings: ours),
+        // Services in a process of their own, for tests that end it.
+        .executableTarget(
+            name: "ServiceProgram",
+            dependencies: [
+                "HareDo", logging, .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ], path: "Tests/ServiceProgram", swiftSettings: ours),
         // Peers is what they run: programs in other languages.
         .testTarget(
             name: "InteroperationTests",
-            dependencies: ["HareDo", "AMQPClient", "AMQPBroker", "AMQPWire", "TestSupport"],
+            dependencies: [
+                "HareDo", "AMQPClient", "AMQPBroker", "AMQPWire", "TestSupport", "ServiceProgram", nioConcurrency,
+            ],
             exclude: ["Peers"], swiftSettings: ours),
     ]
 )

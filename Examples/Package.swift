@@ -13,5 +13,17 @@ let package = Package(
         .executableTarget(name: "Reconnecting", dependencies: [.product(name: "AMQPClient", package: "HareDo")]),
         // Two peers and the embedded broker: nothing has to be installed.
         .executableTarget(name: "CallAndServe", dependencies: [.product(name: "HareDo", package: "HareDo")]),
+        // A service adds one to a number; sending and receiving by id.
+        .executableTarget(name: "Increment", dependencies: [.product(name: "HareDo", package: "HareDo")]),
+        // Event dispatch: nobody replies.
+        .executableTarget(name: "LogService", dependencies: [.product(name: "HareDo", package: "HareDo")]),
+        // A call, and one that times out.
+        .executableTarget(name: "RemoteCall", dependencies: [.product(name: "HareDo", package: "HareDo")]),
+        // Three instances share a queue.
+        .executableTarget(name: "SharedQueue", dependencies: [.product(name: "HareDo", package: "HareDo")]),
+        // Plugins by closure, addressed by uuid.
+        .executableTarget(name: "EchoPlugin", dependencies: [.product(name: "HareDo", package: "HareDo")]),
+        // Typed calls of named methods.
+        .executableTarget(name: "Calculator", dependencies: [.product(name: "HareDo", package: "HareDo")]),
     ]
 )

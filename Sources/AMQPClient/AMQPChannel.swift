@@ -54,10 +54,10 @@ public final class AMQPChannel: Sendable {
 
     /// As ``publish(_:exchange:routingKey:mandatory:)``, but waits for room until `deadline` at most.
     package func publish(
-        _ message: AMQPMessage, routingKey: String, mandatory: Bool, deadline: NIODeadline
+        _ message: AMQPMessage, exchange: String = "", routingKey: String, mandatory: Bool, deadline: NIODeadline
     ) async throws(AMQPError) {
         try await self.submit(
-            message, exchange: "", routingKey: routingKey, mandatory: mandatory, confirm: nil, deadline: deadline)
+            message, exchange: exchange, routingKey: routingKey, mandatory: mandatory, confirm: nil, deadline: deadline)
     }
 
     /// Publishes a message if that needs no waiting.

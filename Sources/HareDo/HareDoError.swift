@@ -9,7 +9,7 @@ public struct HareDoError: Error, Sendable, CustomStringConvertible {
             case noBroker, authenticationFailed, virtualHostRefused, notConnected, connectionLost, disconnected
             case timedOut, cancelled, invalidArgument, noSuchService, remoteFailed, noReplyAddress, alreadyReplied
             case alreadySettled, nameTaken, brokerRefused, nacked, outcomeUnknown, decodingFailed, serviceEnded
-            case deliveryExpired
+            case deliveryExpired, noSuchMethod, noSuchPlugin, intercepted
         }
         private let name: Name
         private init(_ name: Name) { self.name = name }
@@ -36,6 +36,12 @@ public struct HareDoError: Error, Sendable, CustomStringConvertible {
         public static let noSuchService = Code(.noSuchService)
         /// The other side's handler failed: see ``HareDoError/remote``.
         public static let remoteFailed = Code(.remoteFailed)
+        /// The service has no method of the name that was called: see ``HareDoError/remote``.
+        public static let noSuchMethod = Code(.noSuchMethod)
+        /// The service has no plugin that the message is meant for: see ``HareDoError/remote``.
+        public static let noSuchPlugin = Code(.noSuchPlugin)
+        /// An interceptor of the caller's own threw: see ``HareDoError/cause``.
+        public static let intercepted = Code(.intercepted)
         /// The message does not say where to reply to.
         public static let noReplyAddress = Code(.noReplyAddress)
         /// The message was replied to before.
@@ -73,6 +79,12 @@ public struct HareDoError: Error, Sendable, CustomStringConvertible {
             self.code = code
             self.text = text
         }
+
+        static let badRequest = "bad-request"
+        static let handlerFailed = "handler-failed"
+        static let noSuchMethod = "no-such-method"
+        static let noSuchPlugin = "no-such-plugin"
+        static let tooManyDeliveries = "too-many-deliveries"
     }
 
     /// An error is one word wide: it has a place in every waiter, and in the frame of every async function on the way to
@@ -129,11 +141,15 @@ public struct ServiceError: Error, Hashable, Sendable {
     public var code: String
     /// For people.
     public var text: String
+    /// Whether it is the service's answer to the message, with which it is done: no other attempt is made, and the
+    /// message is not parked, whatever the service's ``FailurePolicy``.
+    public var isFinal: Bool
 
     /// An error for the caller.
-    public init(_ code: String, _ text: String) {
+    public init(_ code: String, _ text: String, isFinal: Bool = false) {
         self.code = code
         self.text = text
+        self.isFinal = isFinal
     }
 }
 
@@ -142,7 +158,13 @@ extension HareDoError {
     static let disconnected = HareDoError(.disconnected, "the peer was disconnected")
 
     static func remote(_ failure: RemoteFailure) -> HareDoError {
-        HareDoError(.remoteFailed, "the service failed with \(failure.code): \(failure.text)", remote: failure)
+        let code: Code =
+            switch failure.code {
+            case RemoteFailure.noSuchMethod: .noSuchMethod
+            case RemoteFailure.noSuchPlugin: .noSuchPlugin
+            default: .remoteFailed
+            }
+        return HareDoError(code, "the service failed with \(failure.code): \(failure.text)", remote: failure)
     }
 
     static func noSuchService(_ address: String) -> HareDoError {

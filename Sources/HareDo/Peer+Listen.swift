@@ -3,91 +3,90 @@ import AMQPClient
 import AMQPWire
 import NIOCore
 
-/// Where handlers run.
-public enum HandlerExecution: Sendable {
-    /// On Swift's global executor: a handler may compute, and even block, without holding up the connection.
-    case concurrent
-    /// On the connection's event loop, as are the tasks a handler starts: two thread hops less per message. Only for
-    /// handlers that are short and never block: while one runs, everything on the connection waits, and a handler that
-    /// blocks for longer than the heartbeat allows loses the connection.
-    case onConnectionLoop
-}
-
 extension Peer {
-    /// Listens on a queue, for ``PeerService/messages`` to be iterated.
+    /// Listens on a queue, for ``PeerService/messages`` to be iterated, or for methods to be added and run:
+    /// ``PeerService/handle(_:_:)-(_,(Input)->Output)``, ``PeerService/run()``.
     ///
     /// - Parameters:
     ///   - queue: the service's address. `nil` for the peer's own name, if it was given one. At most 255 bytes.
     ///   - shape: who may share the queue, and what survives what. Default: for this peer alone.
-    ///   - prefetch: how many messages may be delivered and not acknowledged. Default 16, at least 1.
+    ///   - options: how its messages are treated. A loop over ``PeerService/messages`` settles them itself: for it only
+    ///     the prefetch counts.
     /// - Throws: ``HareDoError``: `nameTaken` if the queue is another's or has another shape, `invalidArgument`,
     ///   `notConnected`, or what became of the connection.
     public func listen(
-        on queue: String? = nil, as shape: QueueShape = .exclusive, prefetch: Int = 16
+        on queue: String? = nil, as shape: QueueShape = .exclusive, options: ServiceOptions = ServiceOptions()
     ) async throws(HareDoError) -> PeerService {
-        PeerService(core: try await self.makeService(on: queue, as: shape, prefetch: prefetch))
+        guard let queue = queue ?? (self.isNamed ? self.name : nil) else {
+            throw HareDoError(.invalidArgument, "the peer has no name of its own to listen on: say on which queue")
+        }
+        return PeerService(core: try await self.makeService(on: queue, as: shape, options: options))
     }
 
     /// Listens on a queue with a handler, which runs for several messages at once.
     ///
     /// What the handler returns is the reply; with `nil` there is none, or it replied itself. Then the message is
-    /// acknowledged. A handler that throws answers the caller with an error: with code and text of a ``ServiceError``,
-    /// or else without details; and the message is acknowledged.
+    /// acknowledged, unless ``ServiceOptions/acknowledgement`` says otherwise. A handler that throws answers the caller
+    /// with an error, with code and text of a ``ServiceError`` or else without details; what becomes of the message,
+    /// ``ServiceOptions/onFailure`` says.
     ///
-    /// - Parameters:
-    ///   - concurrency: how many messages are handled at once. Default 16, at least 1.
-    ///   - prefetch: how many messages may be delivered and not acknowledged. Default: as many as are handled at once.
-    ///   - execution: where the handler runs.
-    ///   - cancelsAtDeadline: whether a handler's task is cancelled when its caller gives up. What the handler returns or
-    ///     throws then is of no interest, and its message is acknowledged. Default: yes.
-    /// - Throws: as ``listen(on:as:prefetch:)``.
+    /// - Throws: as ``listen(on:as:options:)``.
     @discardableResult
     public func listen(
-        on queue: String? = nil, as shape: QueueShape = .exclusive, concurrency: Int = 16, prefetch: Int? = nil,
-        execution: HandlerExecution = .concurrent, cancelsAtDeadline: Bool = true,
+        on queue: String? = nil, as shape: QueueShape = .exclusive, options: ServiceOptions = ServiceOptions(),
         serve: @escaping @concurrent @Sendable (Message) async throws -> Reply?
     ) async throws(HareDoError) -> PeerService {
-        let concurrency = max(concurrency, 1)
-        let core = try await self.makeService(on: queue, as: shape, prefetch: prefetch ?? concurrency)
-        let executor: (any TaskExecutor)? =
-            switch execution {
-            case .concurrent: nil
-            case .onConnectionLoop: self.taskExecutor
-            }
-        let loop = HandlerLoop(
-            core: core, concurrency: concurrency, executor: executor, cancelsAtDeadline: cancelsAtDeadline, serve: serve
-        )
-        core.own {
-            Task(executorPreference: executor) { @concurrent in
-                await loop.run()
-                await core.taskEnded()
-            }
-        }
-        return PeerService(core: core)
+        let service = try await self.listen(on: queue, as: shape, options: options)
+        try service.core.serve(serve)
+        return service
     }
 
-    private func makeService(
-        on queue: String?, as shape: QueueShape, prefetch: Int
-    ) async throws(HareDoError) -> ServiceCore {
-        guard let queue = queue ?? (self.isNamed ? self.name : nil) else {
-            throw HareDoError(.invalidArgument, "the peer has no name of its own to listen on: say on which queue")
+    /// Listens on a queue with something that serves messages, such as the peer's ``plugins``. Otherwise as
+    /// ``listen(on:as:options:serve:)``.
+    @discardableResult
+    public func listen(
+        on queue: String? = nil, as shape: QueueShape = .exclusive, options: ServiceOptions = ServiceOptions(),
+        serving servant: some Serving
+    ) async throws(HareDoError) -> PeerService {
+        try await self.listen(on: queue, as: shape, options: options) { message in try await servant.serve(message) }
+    }
+
+    /// Listens for as long as `body` runs, and drains the service then.
+    ///
+    /// - Throws: as ``listen(on:as:options:)``, and what `body` throws.
+    public func withService<Result: Sendable>(
+        on queue: String? = nil, as shape: QueueShape = .exclusive, options: ServiceOptions = ServiceOptions(),
+        serve: @escaping @concurrent @Sendable (Message) async throws -> Reply?,
+        _ body: (PeerService) async throws -> Result
+    ) async throws -> Result {
+        let service = try await self.listen(on: queue, as: shape, options: options, serve: serve)
+        do {
+            let result = try await body(service)
+            await service.drain()
+            return result
+        } catch {
+            await service.drain()
+            throw error
         }
+    }
+
+    func makeService(
+        on queue: String, as shape: QueueShape, options: ServiceOptions, topics: Topics? = nil
+    ) async throws(HareDoError) -> ServiceCore {
         guard !queue.isEmpty else { throw HareDoError(.invalidArgument, "the name to listen on is empty") }
         guard queue.utf8.count <= 255 else {
             throw HareDoError(
                 .invalidArgument, "the name to listen on has \(queue.utf8.count) bytes, and AMQP allows a queue 255")
         }
+        try options.check(for: queue, shape)
         let link = try await self.linkState.link(until: .after(self.timeout), self.scheduler)
         guard self.ending == nil else { throw Self.beingDisconnected }
-        try await self.declare(queue, as: shape, on: link.connection)
+        try await self.declare(queue, as: shape, topics, on: link.connection)
         do throws(AMQPError) {
             let channel = try await link.connection.openChannel()
-            // A reply and the acknowledgement of its request go out on one channel, in this order, if that may be.
-            let responder = MessageStorage.Responder(
-                channel: link.isSeparated ? link.sending : channel, user: link.user)
             let core = ServiceCore(
-                queue: queue, channel: channel, responder: responder, scheduler: self.scheduler, logger: self.logger,
-                counters: self.counters
+                queue: queue, shape: shape, options: options, channel: channel,
+                surroundings: self.surroundings(of: channel, link)
             ) { core in
                 self.eventLoop.execute {
                     self.assumeIsolated { $0.forget(core, link) }
@@ -95,13 +94,16 @@ extension Peer {
             }
             self.services[ObjectIdentifier(core)] = core
             do throws(AMQPError) {
-                try await channel.qos(prefetchCount: UInt16(clamping: max(prefetch, 1)))
+                try await channel.qos(prefetchCount: core.prefetch)
                 core.started(consumerTag: try await channel.consume(queue, sink: core))
             } catch {
                 self.forget(core, link)
                 await channel.close()
                 throw error
             }
+            self.endedServices[queue] = nil
+            await self.announce(core, link)
+            self.healthMayHaveChanged()
             return core
         } catch {
             if self.ending != nil { throw Self.beingDisconnected }
@@ -109,16 +111,39 @@ extension Peer {
         }
     }
 
+    private func surroundings(of channel: AMQPChannel, _ link: PeerLink) -> ServiceCore.Surroundings {
+        ServiceCore.Surroundings(
+            // A reply and the acknowledgement of its request go out on one channel, in this order, if that may be.
+            responder: MessageStorage.Responder(
+                channel: link.isSeparated ? link.sending : channel, user: link.user, formats: self.formats),
+            republisher: Republisher(
+                declare: { queue throws(HareDoError) in try await self.declare(queue, on: link) },
+                publish: { copy, queue throws(HareDoError) in try await self.publish(copy, to: queue, on: link) }),
+            scheduler: self.scheduler, logger: self.logger, counters: self.counters, taskExecutor: self.taskExecutor)
+    }
+
+    /// Makes a queue that belongs to a service's.
+    private func declare(_ queue: RetryQueue, on link: PeerLink) async throws(HareDoError) {
+        try await self.declare(queue.name, as: .durable.with(queue.arguments), nil, on: link.connection)
+    }
+
+    /// Puts a copy of a message into a queue, and returns when the broker has it.
+    func publish(_ copy: MessageCopy, to queue: String, on link: PeerLink) async throws(HareDoError) {
+        try await self.publishConfirmed(copy.message, to: queue, exchange: "", mandatory: true, on: link)
+    }
+
     /// A service has ended: unless another one listens there too, its queue is not declared again after a loss.
     private func forget(_ core: ServiceCore, _ link: PeerLink) {
         self.services[ObjectIdentifier(core)] = nil
+        if self.ending == nil, let failure = core.failure { self.endedServices[core.queue] = failure.message }
+        self.healthMayHaveChanged()
         guard !self.services.values.contains(where: { $0.queue == core.queue }) else { return }
         link.connection.assumeIsolated { $0.forget(queue: core.queue) }
     }
 
     /// On a channel of its own: a refusal closes it.
     private func declare(
-        _ queue: String, as shape: QueueShape, on connection: AMQPConnection
+        _ queue: String, as shape: QueueShape, _ topics: Topics?, on connection: AMQPConnection
     ) async throws(HareDoError) {
         do throws(AMQPError) {
             let channel = try await connection.openChannel()
@@ -126,6 +151,10 @@ extension Peer {
                 try await channel.declareQueue(
                     queue, durable: shape.isDurable, exclusive: shape.isExclusive, autoDelete: shape.isAutoDelete,
                     arguments: shape.amqpArguments)
+                if let topics {
+                    try await channel.declareExchange(topics.exchange, type: .topic, durable: true)
+                    try await channel.bindQueue(queue, to: topics.exchange, routingKey: topics.pattern)
+                }
             } catch {
                 // Not every refusal closes it: arguments that cannot be encoded do not, nor does a cancelled task.
                 await channel.close()

@@ -29,34 +29,24 @@ extension Peer {
     ) async throws(HareDoError) -> MessageID {
         try await self.send(
             address, headers: headers, bytes: data.messageBytes, contentType: Body.contentType, wantsReply: wantsReply,
-            mandatory: true, confirm: confirm)
+            confirm: confirm)
     }
 
-    /// Sends a value as JSON. Otherwise as ``send(_:headers:data:wantsReply:confirm:)``.
+    /// Sends a value in the peer's preferred format (``Configuration/formats``): JSON. Otherwise as
+    /// ``send(_:headers:data:wantsReply:confirm:)``.
     @discardableResult
     public nonisolated func send(
         _ address: String, headers: Headers = [:], encoding value: some Encodable, wantsReply: Bool = true,
         confirm: Bool = false
     ) async throws(HareDoError) -> MessageID {
-        try await self.send(
-            address, headers: headers, bytes: try JSONBody.encode(value), contentType: JSONBody.contentType,
-            wantsReply: wantsReply, mandatory: true, confirm: confirm)
-    }
-
-    /// Sends an event: whoever listens gets it, no reply is wanted, and that nobody listens is no concern.
-    ///
-    /// - Throws: as ``send(_:headers:data:wantsReply:confirm:)``.
-    public nonisolated func emit<Body: MessageBody>(
-        _ address: String, headers: Headers = [:], data: Body = .empty
-    ) async throws(HareDoError) {
-        _ = try await self.send(
-            address, headers: headers, bytes: data.messageBytes, contentType: Body.contentType, wantsReply: false,
-            mandatory: false, confirm: false)
+        let format = self.formats.preferred
+        return try await self.send(
+            address, headers: headers, bytes: try format.body(of: value), contentType: format.contentType,
+            wantsReply: wantsReply, confirm: confirm)
     }
 
     private nonisolated func send(
-        _ address: String, headers: Headers, bytes: Bytes, contentType: String?, wantsReply: Bool, mandatory: Bool,
-        confirm: Bool
+        _ address: String, headers: Headers, bytes: Bytes, contentType: String?, wantsReply: Bool, confirm: Bool
     ) async throws(HareDoError) -> MessageID {
         try Self.check(address)
         try headers.check()
@@ -69,21 +59,28 @@ extension Peer {
         let message = AMQPMessage(bytes.buffer, properties: properties)
         guard confirm else {
             do {
-                try await link.sending.publish(message, routingKey: address, mandatory: mandatory)
+                try await link.sending.publish(message, routingKey: address, mandatory: true)
             } catch {
                 throw HareDoError(error)
             }
             return id
         }
+        try await self.publishConfirmed(message, to: address, exchange: "", mandatory: true, on: link)
+        return id
+    }
+
+    /// Publishes a message and returns when the broker has it.
+    nonisolated func publishConfirmed(
+        _ message: AMQPMessage, to address: String, exchange: String, mandatory: Bool, on link: PeerLink
+    ) async throws(HareDoError) {
         let channel = try await self.confirmingChannel(link)
         do {
-            try await channel.publishConfirmed(message, routingKey: address, mandatory: mandatory)
+            try await channel.publishConfirmed(message, exchange: exchange, routingKey: address, mandatory: mandatory)
         } catch  where error.code == .returned {
             throw .noSuchService(address)
         } catch {
             throw HareDoError(error)
         }
-        return id
     }
 
     /// Sends a request and waits for the reply to it.
@@ -108,24 +105,65 @@ extension Peer {
             timeout: timeout ?? self.timeout)
     }
 
-    /// Sends a value as JSON and decodes the reply from JSON. Otherwise as ``call(_:headers:data:timeout:)``.
+    /// Sends a value in the peer's preferred format (``Configuration/formats``): JSON, and decodes the reply. Otherwise as
+    /// ``call(_:headers:data:timeout:)``.
     ///
-    /// - Throws: as there; a call that times out throws `timedOut`, and a reply that is not an `Output` `decodingFailed`.
+    /// - Parameter method: which method of the service to call, if it has several. At most 255 bytes.
+    /// - Throws: as there; a call that times out throws `timedOut`, one of a method that there is not `noSuchMethod`, and a
+    ///   reply that is not an `Output` `decodingFailed`.
     public nonisolated func call<Output: Decodable & Sendable>(
-        _ address: String, headers: Headers = [:], encoding value: some Encodable & Sendable, as type: Output.Type,
-        timeout: Duration? = nil
+        _ address: String, method: String? = nil, headers: Headers = [:], encoding value: some Encodable & Sendable,
+        as type: Output.Type, timeout: Duration? = nil
     ) async throws(HareDoError) -> Output {
         let timeout = timeout ?? self.timeout
+        let format = self.formats.preferred
         let reply = try await self.call(
-            address, headers: headers, bytes: try JSONBody.encode(value), contentType: JSONBody.contentType,
-            timeout: timeout)
+            address, headers: try Self.headers(headers, calling: method), bytes: try format.body(of: value),
+            contentType: format.contentType, timeout: timeout)
         guard let reply else { throw HareDoError(.timedOut, "no reply from '\(address)' within \(timeout)") }
         return try reply.decode(type)
+    }
+
+    private static func headers(_ headers: Headers, calling method: String?) throws(HareDoError) -> Headers {
+        guard let method else { return headers }
+        try ServiceOptions.require(
+            1...MethodTable.longestName ~= method.utf8.count,
+            "the name of a method has 1 to \(MethodTable.longestName) bytes, not \(method.utf8.count)")
+        var headers = headers
+        headers[WireHeaders.method] = .string(method)
+        return headers
     }
 
     private nonisolated func call(
         _ address: String, headers: Headers, bytes: Bytes, contentType: String?, timeout: Duration
     ) async throws(HareDoError) -> Message? {
+        guard !self.configuration.callInterceptors.isEmpty else {
+            return try await self.callDirectly(
+                address, headers: headers, bytes: bytes, contentType: contentType, timeout: timeout)
+        }
+        let deadline = ContinuousClock.now + timeout
+        let outgoing = OutgoingCall(
+            address: address, headers: headers, data: bytes, contentType: contentType, deadline: deadline)
+        let call = CallInterceptor.chain(self.configuration.callInterceptors) { outgoing in
+            try await self.callDirectly(
+                outgoing.address, headers: outgoing.headers, bytes: outgoing.data, contentType: outgoing.contentType,
+                timeout: max(deadline - .now, .zero))
+        }
+        do {
+            return try await call(outgoing)
+        } catch let error as HareDoError {
+            throw error
+        } catch is CancellationError {
+            throw .cancelled
+        } catch {
+            throw HareDoError(.intercepted, "an interceptor of the call to '\(address)' threw: \(error)", cause: error)
+        }
+    }
+
+    private nonisolated func callDirectly(
+        _ address: String, headers: Headers, bytes: Bytes, contentType: String?, timeout: Duration
+    ) async throws(HareDoError) -> Message? {
+        try Self.check(timeout)
         let left = ServiceCore.turn?.timeLeft ?? timeout
         let deadline = NIODeadline.after(min(timeout, left))
         let waiter = CallWaiter(cancelled: .cancelled)
@@ -209,7 +247,7 @@ extension Peer {
         }
     }
 
-    private static func request(
+    static func request(
         _ id: MessageID, _ link: PeerLink, headers: Headers, bytes: Bytes, contentType: String?, deadline: NIODeadline
     ) -> AMQPMessage {
         let left = max((deadline - .now()).nanoseconds, 0) / 1_000_000
@@ -236,6 +274,11 @@ extension Peer {
 
     // MARK: - Parts
 
+    static func check(_ timeout: Duration) throws(HareDoError) {
+        guard timeout < .zero else { return }
+        throw HareDoError(.invalidArgument, "the timeout \(timeout) is negative: there is no waiting for the past")
+    }
+
     private static func check(_ address: String) throws(HareDoError) {
         guard !address.isEmpty else { throw HareDoError(.invalidArgument, "the address is empty: where to?") }
         guard address.utf8.count <= 255 else {
@@ -244,7 +287,7 @@ extension Peer {
         }
     }
 
-    private static func properties(
+    static func properties(
         _ id: MessageID, contentType: String?, user: String?
     ) -> AMQPBasicProperties {
         var properties = AMQPBasicProperties()

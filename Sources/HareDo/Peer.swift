@@ -50,6 +50,14 @@ public actor Peer {
     /// Whether the peer has a name its user chose, so that it may listen on it.
     nonisolated let isNamed: Bool
 
+    /// The plugins that messages to ``listen(on:as:options:serving:)`` may be handed to.
+    public nonisolated let plugins: Plugins
+    nonisolated let formats: BodyFormats
+    nonisolated let healthBox = HealthBox()
+    /// Services that ended by themselves, by their queues: why.
+    var endedServices: [String: String] = [:]
+    var discovery: DiscoveryResponder?
+
     private var inbox: Inbox<Message, Waiter<Message?, HareDoError>>
     private var lastToken: UInt64 = 0
     private var usesEmbeddedBroker = false
@@ -77,6 +85,8 @@ public actor Peer {
         var logger = configuration.logger ?? Logger(label: "haredo")
         logger[metadataKey: "peer.id"] = "\(self.name)"
         self.logger = logger
+        self.plugins = Plugins(counters: self.counters)
+        self.formats = BodyFormats(configuration.formats)
         self.inbox = Inbox(maximumCount: configuration.inboxCount, maximumBytes: configuration.inboxBytes)
     }
 
@@ -96,6 +106,18 @@ public actor Peer {
         public var returnedMessages = 0
         /// Requests to a service that were not handled, because their callers had given up when it was their turn.
         public var expiredRequests = 0
+        /// Messages whose handlers failed: attempts, so that one message may count several times.
+        public var failedAttempts = 0
+        /// Messages that were, or are to be, handled again after an attempt failed.
+        public var retries = 0
+        /// Messages that were parked.
+        public var parkedMessages = 0
+        /// Messages for which there was neither method nor plugin. They were dropped.
+        public var unservedMessages = 0
+        /// Messages that were refused because a header of HareDo's in them is not what it should be.
+        public var rejectedMessages = 0
+        /// Messages that had been handled before, and were answered without being handled again.
+        public var repeatedMessages = 0
     }
 
     /// What was lost or late so far.
@@ -154,6 +176,7 @@ public actor Peer {
             self.linkState.set(.connected(link))
             self.connectEnded()
             await self.watch(link)
+            self.healthMayHaveChanged()
         } catch {
             await self.releaseEmbeddedBroker()
             // That one caller was cancelled says nothing to others.
@@ -270,17 +293,20 @@ public actor Peer {
         let sending = try await publishing.openChannel()
         try await sending.onReturn { message in self.assumeIsolated { $0.returned(message) } }
         let inbox = try await self.declareInbox(connection)
-        let responder = MessageStorage.Responder(channel: sending, user: user)
+        let responder = MessageStorage.Responder(channel: sending, user: user, formats: self.formats)
         _ = try await inbox.consume(
             self.address, acknowledgement: .automatic,
             sink: ClosureSink { delivery in self.assumeIsolated { $0.arrived(delivery, responder) } })
+        let exchanges = DeclaredExchanges()
+        // What a message was published to may not be there any more: then its channel was closed.
+        await sending.whenInterrupted { _ in exchanges.removeAll() }
         let (calling, replyTo) =
             publishing === connection
             ? try await self.prepareCalls(connection, responder)
             : (try await self.callingChannel(publishing), self.address)
         return PeerLink(
             connection: connection, publishing: publishing, inbox: inbox, sending: sending, calling: calling,
-            callReplyTo: replyTo, user: user)
+            callReplyTo: replyTo, user: user, exchanges: exchanges)
     }
 
     /// - Returns: the channel it is declared on.
@@ -302,7 +328,7 @@ public actor Peer {
     }
 
     /// RabbitMQ's name for a reply that goes straight to the channel that asked; with a suffix once the broker has seen it.
-    private static let directReplyTo = "amq.rabbitmq.reply-to"
+    static let directReplyTo = "amq.rabbitmq.reply-to"
 
     /// Replies to calls skip the queue where the broker can do that (RabbitMQ's direct reply-to).
     private func prepareCalls(
@@ -332,23 +358,19 @@ public actor Peer {
 
     // MARK: - Losing the connection and having it again
 
-    /// Whether it is connected, and everything is there that should be: after a reconnect, its inbox and its services.
-    public var isHealthy: Bool {
-        guard case .connected(let link) = self.linkState.state else { return false }
-        return link.connections.allSatisfy { $0.assumeIsolated { $0.isHealthy } }
-    }
-
     private func observed(_ event: AMQPConnectionEvent, of link: PeerLink) {
         switch event {
         case .lost: self.linkLost(link)
         case .recovered: self.linkChanged(link)
         case .connected, .recovering, .unhealthy, .blocked, .unblocked, .channelLost, .closed: break
         }
+        self.healthMayHaveChanged()
     }
 
     private func linkLost(_ link: PeerLink) {
         guard case .connected(let current) = self.linkState.state, current === link else { return }
         self.linkState.set(.recovering(link))
+        self.healthMayHaveChanged()
     }
 
     /// Asks rather than is told: with two connections, news of one say nothing of the other.
@@ -362,10 +384,13 @@ public actor Peer {
             }
         }
         if case .recovering = self.linkState.state { self.linkState.set(.connected(link)) }
+        self.healthMayHaveChanged()
     }
 
     /// What was sent to be answered on the way that is lost will not be answered.
     private func callsInterrupted(_ error: AMQPError, _ link: PeerLink) {
+        // A call of many may have gone to one that is not there any more.
+        link.exchanges.removeAll()
         self.calls.failSent(except: link.calling.suspendedMessageIDs) { count in
             // An error of the broker about one message closes the channel for all: which it was is known if there is one.
             guard error.isRefusal, count > 1 else { return HareDoError(error) }
@@ -393,6 +418,8 @@ public actor Peer {
         self.calls.failAll(error)
         for waiter in self.inbox.removeWaiters() { waiter.resolve(.failure(error)) }
         self.confirming = nil
+        self.discovery = nil
+        self.healthMayHaveChanged()
     }
 
     /// Ends the conversation: services drain, then the connection closes. Pending calls end at once with `disconnected`
@@ -419,6 +446,7 @@ public actor Peer {
             try? await waiter.uncancellableValue()
         }
         await self.drainServices(within: limit)
+        self.discovery = nil
         if let link = self.linkState.state.link {
             await self.close(link)
         } else {
@@ -429,6 +457,8 @@ public actor Peer {
         await self.releaseEmbeddedBroker()
         let waiters = self.ending ?? []
         self.ending = nil
+        self.endedServices.removeAll()
+        self.healthMayHaveChanged()
         for waiter in waiters { waiter.resolve(.success(())) }
     }
 
@@ -504,6 +534,7 @@ public actor Peer {
     /// A reply to a call.
     nonisolated func replied(_ storage: MessageStorage) {
         let message = Message(storage: storage)
+        if let id = storage.properties.correlationID, self.calls.gather(id, message) { return }
         let result: Result<Message?, HareDoError> =
             if let failure = message.failure { .failure(.remote(failure)) } else { .success(message) }
         guard let id = storage.properties.correlationID, self.calls.resolve(id, result) else {
@@ -515,6 +546,7 @@ public actor Peer {
 
     private func callReturned(_ message: AMQPReturnedMessage) {
         guard let id = message.properties.messageID else { return }
+        self.calls.nobodyGot(id)
         _ = self.calls.resolve(id, .failure(.noSuchService(message.routingKey)))
     }
 
@@ -549,6 +581,7 @@ public actor Peer {
     }
 
     private func take(id: String?, timeout: Duration?) async throws(HareDoError) -> Message? {
+        try Self.check(timeout ?? self.timeout)
         let deadline = NIODeadline.after(timeout ?? self.timeout)
         if let message = id.map({ self.inbox.take(id: $0) }) ?? self.inbox.takeOldest() { return message }
         _ = try await self.linkState.link(until: deadline, self.scheduler)

@@ -44,6 +44,17 @@ extension Peer {
         public var inboxCount = 10_000
         /// Most bytes kept for ``Peer/receive(timeout:)``; then the oldest message is dropped. Default 64 MiB.
         public var inboxBytes = 64 << 20
+        /// A prefix of the names of the exchanges that events and discovery go through, and of the queues of subscriptions: it
+        /// keeps environments, such as `staging`, apart on one virtual host. Letters, digits, `-` and `_`, at most 64
+        /// bytes. Default: none.
+        public var namespace = ""
+        /// Whether its services answer those who look for services: ``Peer/services(_:asking:within:quorum:)``. Default true.
+        public var isDiscoverable = true
+        /// How values become bodies. What is sent is in the first one; what comes is read in the one that its content type
+        /// names. Default: JSON.
+        public var formats: [any BodyFormat] = [JSONFormat()]
+        /// Around every call, in this order: the first one sees a call first, and its reply last.
+        public var callInterceptors: [CallInterceptor] = []
         /// Where to log. Default: the label `haredo`, with whatever swift-log was set up with.
         public var logger: Logger?
 

@@ -55,7 +55,7 @@ struct CallTests {
         try await broker.run { url in
             try await withPair(url) { service, client in
                 // Two messages are delivered; what is behind them waits in the queue and expires there.
-                let service = try await service.listen(as: .shared, prefetch: 1)
+                let service = try await service.listen(as: .shared, options: .init(prefetch: 1))
                 var iterator = service.messages.makeAsyncIterator()
                 try await client.send(service.queue, data: "first")
                 let first = try #require(await iterator.next())

@@ -86,7 +86,7 @@ struct DeadlineTests {
         try await broker.run { url in
             try await withPair(url) { service, client in
                 let handled = NIOLockedValueBox<[String]>([])
-                let listening = try await service.listen(as: .shared, concurrency: 1) { message in
+                let listening = try await service.listen(as: .shared, options: .init(concurrency: 1)) { message in
                     handled.withLockedValue { $0.append(message.text ?? "") }
                     guard message.text == "sleep" else { return Reply("\(Task.isCancelled)") }
                     // Until it is cancelled.
@@ -110,7 +110,7 @@ struct DeadlineTests {
         try await broker.run { url in
             try await withPair(url) { service, client in
                 let end = NIOLockedValueBox<Bool?>(nil)
-                try await service.listen(cancelsAtDeadline: false) { message in
+                try await service.listen(options: .init(cancelsAtDeadline: false)) { message in
                     if let deadline = message.deadline { try await Task.sleep(until: deadline + .milliseconds(100)) }
                     end.withLockedValue { $0 = Task.isCancelled }
                     return nil
@@ -130,7 +130,7 @@ struct DeadlineTests {
                 let isBusy = AsyncGate()
                 let isFree = AsyncGate()
                 // A second message is delivered, and waits here.
-                try await service.listen(concurrency: 1, prefetch: 2) { message in
+                try await service.listen(options: .init(concurrency: 1, prefetch: 2)) { message in
                     handled.withLockedValue { $0.append(message.text ?? "") }
                     if message.text == "first" {
                         isBusy.open()
@@ -153,7 +153,7 @@ struct DeadlineTests {
     func waitedForTheLoop(broker: TestBroker) async throws {
         try await broker.run { url in
             try await withPair(url) { service, client in
-                let listening = try await service.listen(prefetch: 10)
+                let listening = try await service.listen(options: .init(prefetch: 10))
                 #expect(try await client.call(service.name, data: "late", timeout: .milliseconds(100)) == nil)
                 try await client.send(service.name, data: "no deadline")
                 var iterator = listening.messages.makeAsyncIterator()

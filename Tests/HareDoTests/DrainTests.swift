@@ -142,7 +142,7 @@ struct DrainTests {
                 let began = AsyncGate()
                 let finish = AsyncGate()
                 let handled = NIOLockedValueBox(0)
-                let service = try await server.listen(as: .durable, concurrency: 1, prefetch: 5) { _ in
+                let service = try await server.listen(as: .durable, options: .init(concurrency: 1, prefetch: 5)) { _ in
                     began.open()
                     await finish.wait()
                     handled.withLockedValue { $0 += 1 }

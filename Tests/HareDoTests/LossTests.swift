@@ -14,7 +14,7 @@ struct LossTests {
             let proxy = try TestProxy(to: url)
             try await withPair(proxy.url, configure: { $0.reconnects = false }) { server, client in
                 for round in 1...5 {
-                    let service = try await server.listen(prefetch: 3)
+                    let service = try await server.listen(options: .init(prefetch: 3))
                     var iterator = service.messages.makeAsyncIterator()
                     let calls = (0..<20).map { _ in Task { try await client.call(server.name, timeout: .seconds(60)) } }
                     let receive = Task { try await client.receive(timeout: .seconds(60)) }
@@ -53,7 +53,7 @@ struct LossTests {
             let began = AsyncGate()
             let finish = AsyncGate()
             let handled = NIOLockedValueBox(0)
-            let service = try await server.listen(as: .durable, concurrency: 1, prefetch: 10) { _ in
+            let service = try await server.listen(as: .durable, options: .init(concurrency: 1, prefetch: 10)) { _ in
                 began.open()
                 await finish.wait()
                 handled.withLockedValue { $0 += 1 }

@@ -74,7 +74,8 @@ struct PeerTests {
     func onConnectionLoop(broker: TestBroker) async throws {
         try await broker.run { url in
             try await withPair(url) { service, client in
-                try await service.listen(execution: .onConnectionLoop) { message in Reply(message.data) }
+                try await service.listen(options: .init(execution: .onConnectionLoop)) { message in Reply(message.data)
+                }
                 for i in 0..<100 {
                     let reply = try await client.call(service.name, data: "\(i)")
                     #expect(reply?.text == "\(i)")
@@ -88,7 +89,7 @@ struct PeerTests {
         try await broker.run { url in
             try await withPair(url) { service, client in
                 client.timeout = .seconds(30)
-                let messages = try await service.listen(prefetch: 1000).messages
+                let messages = try await service.listen(options: .init(prefetch: 1000)).messages
                 async let served: Void = {
                     var requests: [Message] = []
                     for await request in messages {
@@ -126,7 +127,7 @@ struct PeerTests {
                 let count = 200
                 let done = (0...count).map { _ in AsyncGate() }
                 done[count].open()
-                try await service.listen(concurrency: count) { message in
+                try await service.listen(options: .init(concurrency: count)) { message in
                     let i = message.headers["i"]?.int ?? 0
                     await done[i + 1].wait()
                     try await message.reply("\(i)")
@@ -218,7 +219,7 @@ struct PeerTests {
         try await broker.run { url in
             try await withPair(url) { service, client in
                 let messages = try await service.listen().messages
-                try await client.emit(service.name, data: "Backup script failed")
+                try await client.send(service.name, data: "Backup script failed", wantsReply: false)
                 for await message in messages {
                     #expect(message.text == "Backup script failed")
                     #expect(message.replyTo == nil)

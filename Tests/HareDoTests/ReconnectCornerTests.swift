@@ -228,7 +228,7 @@ struct ReconnectCornerTests {
 }
 
 /// Keeps what is logged.
-private final class LogBook: Sendable {
+final class LogBook: Sendable {
     private let box = NIOLockedValueBox<[String]>([])
     var messages: [String] { self.box.withLockedValue { $0 } }
     var logger: Logger { Logger(label: "test") { _ in Handler(book: self) } }

@@ -86,7 +86,7 @@ struct ServiceTests {
     func breakRequeues(broker: TestBroker) async throws {
         try await broker.run { url in
             try await withPair(url) { service, client in
-                let service = try await service.listen(prefetch: 4)
+                let service = try await service.listen(options: .init(prefetch: 4))
                 for text in ["1", "2", "3"] { try await client.send(service.queue, data: text, confirm: true) }
                 for await message in service.messages {
                     #expect(message.text == "1")
@@ -130,7 +130,7 @@ struct ServiceTests {
     func implicitAck(broker: TestBroker) async throws {
         try await broker.run { url in
             try await withPair(url) { service, client in
-                let service = try await service.listen(as: .durable, prefetch: 1)
+                let service = try await service.listen(as: .durable, options: .init(prefetch: 1))
                 for i in 0..<5 { try await client.send(service.queue, data: "\(i)", confirm: true) }
                 var texts: [String] = []
                 // With a prefetch of 1 each comes only once the one before is acknowledged.
@@ -154,7 +154,7 @@ struct ServiceTests {
     func cancelledLoop(broker: TestBroker) async throws {
         try await broker.run { url in
             try await withPair(url) { service, client in
-                let service = try await service.listen(as: .durable, prefetch: 2)
+                let service = try await service.listen(as: .durable, options: .init(prefetch: 2))
                 for i in 0..<3 { try await client.send(service.queue, data: "\(i)", confirm: true) }
                 let first = AsyncGate()
                 let loop = Task {
@@ -183,7 +183,7 @@ struct ServiceTests {
     func reject(broker: TestBroker) async throws {
         try await broker.run { url in
             try await withPair(url) { service, client in
-                let service = try await service.listen(as: .durable, prefetch: 1)
+                let service = try await service.listen(as: .durable, options: .init(prefetch: 1))
                 var iterator = service.messages.makeAsyncIterator()
                 try await client.send(service.queue, data: "back", confirm: true)
                 try #require(await iterator.next()).reject(requeue: true)
@@ -220,7 +220,8 @@ struct ServiceTests {
                 let began = AsyncGate()
                 let finish = AsyncGate()
                 let handled = NIOLockedValueBox(0)
-                let service = try await service.listen(as: .durable, concurrency: 1, prefetch: 3) { message in
+                let service = try await service.listen(as: .durable, options: .init(concurrency: 1, prefetch: 3)) {
+                    message in
                     began.open()
                     await finish.wait()
                     handled.withLockedValue { $0 += 1 }
@@ -304,7 +305,7 @@ struct ServiceTests {
             try await withPair(url) { service, client in
                 let running = NIOLockedValueBox((now: 0, most: 0))
                 let full = AsyncGate()
-                try await service.listen(concurrency: 3, prefetch: 20) { _ in
+                try await service.listen(options: .init(concurrency: 3, prefetch: 20)) { _ in
                     let now = running.withLockedValue { running in
                         running.now += 1
                         running.most = max(running.most, running.now)

@@ -28,14 +28,21 @@ final class TestProxy: Sendable {
     }
     private let state = NIOLockedValueBox(State())
     private let target: (host: String, port: UInt16)
+    private let onBytes: (@Sendable (_ areFromClient: Bool, ArraySlice<UInt8>) -> Void)?
     /// The broker's URL with the proxy's address in it.
     let url: String
 
-    /// - Parameter stallsOn: nothing passes any more, this included, once the client sends these bytes.
-    init(to url: String, stallsOn: [UInt8]? = nil) throws {
+    /// - Parameters:
+    ///   - stallsOn: nothing passes any more, this included, once the client sends these bytes.
+    ///   - onBytes: is shown everything that passes, before it does.
+    init(
+        to url: String, stallsOn: [UInt8]? = nil,
+        onBytes: (@Sendable (_ areFromClient: Bool, ArraySlice<UInt8>) -> Void)? = nil
+    ) throws {
         guard var parts = URLComponents(string: url), let host = parts.host, let port = parts.port else {
             throw Failure(description: "no address in the broker's URL")
         }
+        self.onBytes = onBytes
         self.target = (host == "localhost" ? "127.0.0.1" : host, UInt16(port))
         let listener = socket(AF_INET, streamSocket, 0)
         var address = Self.address("127.0.0.1", 0)
@@ -144,6 +151,7 @@ final class TestProxy: Sendable {
                 self.stall()
             }
             while self.state.withLockedValue({ $0.isStalled }) { usleep(2000) }
+            self.onBytes?(isClient, chunk)
             var sent = 0
             while sent < count {
                 let result = buffer[sent..<count].withUnsafeBytes {

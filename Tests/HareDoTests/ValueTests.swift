@@ -35,6 +35,14 @@ struct ValueTests {
         #expect(TimeLeft.onArrival(headers, now: now) == expected)
     }
 
+    @Test func `durations of any size are milliseconds`() {
+        let cases: [(Duration, Int64)] = [
+            (.zero, 0), (.milliseconds(1500), 1500), (.microseconds(1999), 1), (.microseconds(-1999), -1),
+            (.milliseconds(Int64.max), .max), (.seconds(Int64.max), .max), (.seconds(Int64.min), .min),
+        ]
+        for (duration, milliseconds) in cases { #expect(duration.wholeMilliseconds == milliseconds) }
+    }
+
     @Test func `without the header nobody waits`() {
         #expect(TimeLeft.onArrival(nil, now: 0) == nil)
         #expect(TimeLeft.onArrival(["haredo-deadline-ms": 5], now: 0) == nil)
@@ -146,7 +154,7 @@ struct ValueTests {
 
     @Test func `a decoding error names the field and the type, not the value`() {
         func message(_ json: String) -> String {
-            let result = Result { () throws(HareDoError) in try JSONBody.decode(Wanted.self, from: Bytes(json)) }
+            let result = Result { () throws(HareDoError) in try JSONFormat().value(Wanted.self, of: Bytes(json)) }
             guard case .failure(let error) = result else { return "" }
             return error.message
         }

@@ -10,6 +10,8 @@ package final class CallTable: Sendable {
         var ids: MessageIDs
         /// By the numbers of their ids.
         var pending: [UInt64: CallWaiter] = [:]
+        /// The same for calls of many.
+        var gatherings: [UInt64: Gathering] = [:]
         /// Why there can be no calls any more.
         var failure: HareDoError?
     }
@@ -47,6 +49,41 @@ package final class CallTable: Sendable {
         _ = self.state.withLockedValue { $0.pending.removeValue(forKey: number) }
     }
 
+    /// Makes an id for a call of many, and registers who gathers their replies.
+    ///
+    /// - Returns: the id, and the number to ``endGathering(_:)`` the call with.
+    func begin(_ gathering: Gathering) throws(HareDoError) -> (id: MessageID, number: UInt64) {
+        let result = self.state.withLockedValue { state -> Result<(id: MessageID, number: UInt64), HareDoError> in
+            if let failure = state.failure { return .failure(failure) }
+            let next = state.ids.next(.call)
+            state.gatherings[next.number] = gathering
+            return .success(next)
+        }
+        return try result.get()
+    }
+
+    func endGathering(_ number: UInt64) {
+        _ = self.state.withLockedValue { $0.gatherings.removeValue(forKey: number) }
+    }
+
+    /// - Returns: whether replies of many are gathered for this id.
+    func gather(_ id: String, _ message: Message) -> Bool { self.gathering(of: id)?.add(message) ?? false }
+
+    /// Calls of many that gather their replies.
+    var gatheringCount: Int { self.state.withLockedValue { $0.gatherings.count } }
+
+    /// Nobody got the call of many.
+    func nobodyGot(_ id: String) { self.gathering(of: id)?.end() }
+
+    private func gathering(of id: String) -> Gathering? {
+        self.state.withLockedValue { state in
+            guard !state.gatherings.isEmpty, let origin = state.ids.origin(of: id), origin.kind == .call else {
+                return nil
+            }
+            return state.gatherings[origin.number]
+        }
+    }
+
     /// Calls that wait for their replies.
     var pendingCount: Int { self.state.withLockedValue { $0.pending.count } }
 
@@ -65,26 +102,29 @@ package final class CallTable: Sendable {
     ///   - unsent: ids of messages that wait for room: nothing of theirs can have been lost.
     ///   - error: what to tell the others, given how many they are.
     func failSent(except unsent: [String], _ error: (_ count: Int) -> HareDoError) {
-        let waiters = self.state.withLockedValue { state in
+        let (waiters, gatherings) = self.state.withLockedValue { state in
             let ids = state.ids
             let unsent = Set(unsent.compactMap { ids.origin(of: $0)?.number })
             let sent = state.pending.filter { !unsent.contains($0.key) }
             for number in sent.keys { state.pending[number] = nil }
-            return Array(sent.values)
+            return (Array(sent.values), Array(state.gatherings.values))
         }
-        guard !waiters.isEmpty else { return }
-        let error = error(waiters.count)
+        guard !waiters.isEmpty || !gatherings.isEmpty else { return }
+        let error = error(waiters.count + gatherings.count)
         for waiter in waiters { waiter.resolve(.failure(error)) }
+        for gathering in gatherings { gathering.fail(error) }
     }
 
     func failAll(_ error: HareDoError) {
-        let waiters = self.state.withLockedValue { state in
-            let waiters = Array(state.pending.values)
+        let (waiters, gatherings) = self.state.withLockedValue { state in
+            let pending = (Array(state.pending.values), Array(state.gatherings.values))
             state.pending.removeAll()
+            state.gatherings.removeAll()
             state.failure = error
-            return waiters
+            return pending
         }
         for waiter in waiters { waiter.resolve(.failure(error)) }
+        for gathering in gatherings { gathering.fail(error) }
     }
 
     func reopen() { self.state.withLockedValue { $0.failure = nil } }

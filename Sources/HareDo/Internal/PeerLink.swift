@@ -21,13 +21,15 @@ final class PeerLink: Sendable {
     let callReplyTo: String
     /// The verified sender of what goes out.
     let user: String?
+    /// Those that need not be declared again.
+    let exchanges: DeclaredExchanges
 
     var isSeparated: Bool { self.publishing !== self.connection }
     var connections: [AMQPConnection] { self.isSeparated ? [self.connection, self.publishing] : [self.connection] }
 
     init(
         connection: AMQPConnection, publishing: AMQPConnection, inbox: AMQPChannel, sending: AMQPChannel,
-        calling: AMQPChannel, callReplyTo: String, user: String?
+        calling: AMQPChannel, callReplyTo: String, user: String?, exchanges: DeclaredExchanges
     ) {
         self.connection = connection
         self.publishing = publishing
@@ -36,7 +38,17 @@ final class PeerLink: Sendable {
         self.calling = calling
         self.callReplyTo = callReplyTo
         self.user = user
+        self.exchanges = exchanges
     }
+}
+
+/// The exchanges that a peer has made sure of.
+final class DeclaredExchanges: Sendable {
+    private let names = NIOLockedValueBox<Set<String>>([])
+
+    func contains(_ name: String) -> Bool { self.names.withLockedValue { $0.contains(name) } }
+    func insert(_ name: String) { self.names.withLockedValue { _ = $0.insert(name) } }
+    func removeAll() { self.names.withLockedValue { $0.removeAll() } }
 }
 
 /// Where a peer is between connecting and disconnecting. May be read from any thread.

@@ -1,6 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 import AMQPWire
 
+extension Duration {
+    /// Rounded towards zero, and no larger than what can be counted: how long a caller waits comes from outside.
+    var wholeMilliseconds: Int64 {
+        let (seconds, attoseconds) = self.components
+        let (milliseconds, overflow) = seconds.multipliedReportingOverflow(by: 1000)
+        guard !overflow else { return seconds < 0 ? .min : .max }
+        let (sum, sumOverflow) = milliseconds.addingReportingOverflow(attoseconds / 1_000_000_000_000_000)
+        return sumOverflow ? (seconds < 0 ? .min : .max) : sum
+    }
+}
+
 /// How long the caller of a request still waits.
 ///
 /// What travels is the remaining time and the absolute deadline. Clocks differ between machines, so the remaining time,

@@ -9,10 +9,34 @@ enum WireHeaders {
     static let deadline = "haredo-deadline-ms"
     /// Which attempt at handling the message this is, from 1.
     static let attempt = "haredo-attempt"
+    /// The attempts that failed, oldest first: a list of tables of `attempt`, `time` and `error`.
+    static let history = "haredo-history"
+    /// In a parked message: the queue whose service parked it.
+    static let parkedFrom = "haredo-parked-from"
+    /// In a message that a service published again: the verified sender of the original.
+    static let sender = "haredo-sender"
+    /// In a message that was an event and was published again: its topic.
+    static let topic = "haredo-topic"
+    /// Which method of a service is called.
+    static let method = "haredo-method"
     /// Set in a reply in place of a result: the handler failed. For programs.
     static let errorCode = "haredo-error-code"
     /// For people.
     static let errorText = "haredo-error-text"
+
+    /// What is wrong with HareDo's own headers in a message, if anything is: they are numbers and texts.
+    static func defect(in table: AMQPTable) -> String? {
+        for entry in table.entries {
+            switch entry.key {
+            case self.remaining, self.deadline, self.attempt:
+                if entry.value.integer == nil { return "its header \(entry.key) is not an integer" }
+            case self.method:
+                if entry.value.string == nil { return "its header \(entry.key) is not a text" }
+            default: break
+            }
+        }
+        return nil
+    }
 
     /// What a reply says of a handler's failure, if it failed.
     static func failure(in table: AMQPTable?) -> HareDoError.RemoteFailure? {
@@ -28,8 +52,10 @@ enum WireHeaders {
         switch error {
         case let error as ServiceError: HareDoError.RemoteFailure(code: error.code, text: error.text)
         case let error as HareDoError where error.code == .decodingFailed && badRequest:
-            HareDoError.RemoteFailure(code: "bad-request", text: error.message)
-        default: HareDoError.RemoteFailure(code: "handler-failed", text: "the service could not handle the request")
+            HareDoError.RemoteFailure(code: HareDoError.RemoteFailure.badRequest, text: error.message)
+        default:
+            HareDoError.RemoteFailure(
+                code: HareDoError.RemoteFailure.handlerFailed, text: "the service could not handle the request")
         }
     }
 

@@ -31,25 +31,29 @@ public struct Message: Sendable {
     /// MIME type of the body, if the sender told.
     public var contentType: String? { self.storage.properties.contentType }
     /// The sender's login name, which the broker verified; `nil` if the sender did not give it.
-    public var verifiedSender: String? { self.storage.properties.userID }
+    public var verifiedSender: String? { self.storage.verifiedSender }
     /// Whether the message was delivered before, to this or another instance.
-    public var redelivered: Bool { self.storage.delivery.redelivered }
-    /// Which attempt at handling the message this is, from 1.
-    public var attempt: Int {
-        max(1, Int(clamping: self.storage.properties.headers?[WireHeaders.attempt]?.integer ?? 1))
-    }
+    public var redelivered: Bool { self.storage.delivery.redelivered || self.attempt > 1 }
+    /// Which attempt at handling the message this is, from 1. It may count too many, as one that ended with its process
+    /// before the handler began counts too, but never too few.
+    public var attempt: Int { self.storage.attempt }
+    /// The topic, if the message is an event; `nil` for one that was sent to this address.
+    public var topic: String? { self.storage.topic }
+    /// The name of the method that is called, if any.
+    public var method: String? { self.storage.properties.headers?[WireHeaders.method]?.string }
     /// Until when the caller waits; `nil` if nobody does.
     public var deadline: ContinuousClock.Instant? { self.storage.deadline }
     /// How the handler failed whose reply this is; `nil` for a reply that brings a result, and for any other message.
     public var failure: HareDoError.RemoteFailure? { WireHeaders.failure(in: self.storage.properties.headers) }
 
-    /// The body, decoded from JSON.
+    /// The body, decoded from the format that its content type names: JSON, or one of
+    /// ``Peer/Configuration/formats``; if it names none of them, from the first of these.
     ///
     /// - Throws: ``HareDoError/Code/decodingFailed``, naming the field and the type. A handler that lets it through
     ///   answers the caller with `bad-request`.
     public func decode<T: Decodable>(_ type: T.Type = T.self) throws(HareDoError) -> T {
         do {
-            return try JSONBody.decode(type, from: self.data)
+            return try self.storage.format.value(type, of: self.data)
         } catch {
             self.storage.noteDecodingFailure()
             throw error
@@ -66,11 +70,11 @@ public struct Message: Sendable {
         try await self.storage.reply(Reply(data, headers: headers))
     }
 
-    /// Replies with a value as JSON, and then acknowledges the message.
+    /// Replies with a value, in the format of the message, and then acknowledges the message.
     ///
     /// - Throws: as ``reply(_:headers:)``, and `invalidArgument` if the value cannot be encoded.
     public func reply(encoding value: some Encodable, headers: Headers = [:]) async throws(HareDoError) {
-        try await self.storage.reply(try Reply(encoding: value, headers: headers))
+        try await self.storage.reply(try Reply(value, in: self.storage.format, headers: headers))
     }
 
     /// Replies with what a handler made.
@@ -110,6 +114,9 @@ final class MessageStorage: Sendable {
         var reply = Reply.none
         var settlement: Settlement?
         var couldNotBeDecoded = false
+        /// Attempts that were made since it was delivered.
+        var attemptsHere = 0
+        var sentReply: HareDo.Reply?
     }
 
     let delivery: AMQPDelivery
@@ -124,12 +131,37 @@ final class MessageStorage: Sendable {
     struct Responder: Sendable {
         var channel: AMQPChannel
         var user: String?
+        var formats: BodyFormats
     }
 
     var properties: AMQPBasicProperties { self.delivery.properties }
     var replyTo: String? {
         guard let address = self.delivery.properties.replyTo, !address.isEmpty else { return nil }
         return address
+    }
+
+    var verifiedSender: String? { MessageCopy.sender(of: self.properties, own: self.responder.user) }
+
+    /// As the header says, which anybody may write, and what was not written there yet.
+    var attempt: Int {
+        let before = self.properties.headers?[WireHeaders.attempt]?.integer ?? 1
+        return Int(min(max(before, 1), Self.mostAttempts)) + (self.delivery.redelivered ? 1 : 0)
+            + self.state.withLockedValue { $0.attemptsHere }
+    }
+    /// Beyond all that is allowed, and far from what cannot be counted.
+    private static let mostAttempts: Int64 = 1_000_000
+
+    /// The message is handled again without having been to the broker.
+    func attemptAgain() { self.state.withLockedValue { $0.attemptsHere += 1 } }
+
+    /// What was replied, if anything was.
+    var sentReply: Reply? { self.state.withLockedValue { $0.sentReply } }
+
+    var format: any BodyFormat { self.responder.formats.format(of: self.properties.contentType) }
+
+    var topic: String? {
+        self.delivery.exchange.isEmpty
+            ? self.properties.headers?[WireHeaders.topic]?.string : self.delivery.routingKey
     }
 
     /// About how many bytes the headers take.
@@ -217,7 +249,10 @@ final class MessageStorage: Sendable {
             self.state.withLockedValue { $0.reply = .none }
             throw error
         }
-        self.state.withLockedValue { $0.reply = .sent }
+        self.state.withLockedValue { state in
+            state.reply = .sent
+            state.sentReply = reply
+        }
         // Refused only if the channel has ended: then the broker gives the message to another instance, as promised.
         self.settleIfOpen(.ack)
     }

@@ -22,8 +22,15 @@ public struct Reply: Sendable, Hashable, ExpressibleByStringLiteral, Expressible
     ///
     /// - Throws: ``HareDoError/Code/invalidArgument`` if the value cannot be encoded.
     public init(encoding value: some Encodable, headers: Headers = [:]) throws(HareDoError) {
-        self.init(try JSONBody.encode(value), headers: headers)
-        self.contentType = JSONBody.contentType
+        try self.init(value, in: JSONFormat(), headers: headers)
+    }
+
+    /// A value in a format.
+    ///
+    /// - Throws: ``HareDoError/Code/invalidArgument`` if the value cannot be encoded.
+    public init(_ value: some Encodable, in format: any BodyFormat, headers: Headers = [:]) throws(HareDoError) {
+        self.init(try format.body(of: value), headers: headers)
+        self.contentType = format.contentType
     }
 
     public init(stringLiteral text: String) { self.init(text) }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 @_spi(HareDo) import AMQPClient
-import Logging
 
 /// Feeds a handler with the messages of a service, several at once.
 ///
@@ -8,12 +7,9 @@ import Logging
 /// instead, making the tasks cost more than handling short messages.
 struct HandlerLoop: Sendable {
     let core: ServiceCore
-    let concurrency: Int
+    let handling: MessageHandling
     /// Where the handlers run; `nil` is the global executor.
     let executor: (any TaskExecutor)?
-    /// Whether a handler is cancelled when its caller gives up.
-    let cancelsAtDeadline: Bool
-    let serve: @concurrent @Sendable (Message) async throws -> Reply?
 
     func run() async {
         let cursor = DeliveryCursor(self.core.buffer)
@@ -22,7 +18,7 @@ struct HandlerLoop: Sendable {
             return
         }
         await withDiscardingTaskGroup { group in
-            for _ in 0..<self.concurrency { group.addTask { await self.keepWorking(cursor) } }
+            for _ in 0..<self.core.options.concurrency { group.addTask { await self.keepWorking(cursor) } }
         }
     }
 
@@ -49,83 +45,8 @@ struct HandlerLoop: Sendable {
             let delivery = try? await cursor.next(
                 willWait: { self.core.handlerEnded() }, willTake: { self.core.handlerBegan() })
         {
-            await self.core.handle(delivery) { await self.handle($0, shift) }
+            await self.core.handle(delivery) { await self.handling.handle($0, shift) }
         }
         self.core.handlerEnded()
-    }
-
-    private func handle(_ message: Message, _ shift: Shift) async {
-        let (result, isTooLate) = await self.result(message, shift)
-        if isTooLate {
-            // Nobody waits for it any more, here or at another instance.
-            self.core.logger.info("a handler was cancelled at its deadline", metadata: self.core.metadata)
-            message.storage.settleIfOpen(.ack)
-            return
-        }
-        let reply: Reply?
-        do {
-            reply = try result.get()
-        } catch {
-            await self.failed(message, error)
-            return
-        }
-        // Nobody may be waiting for a reply, and a handler that rejected its message has said its last word.
-        if let reply, message.storage.awaitsReply {
-            do {
-                try await message.reply(reply)
-            } catch {
-                if Task.isCancelled || error.code == .invalidArgument {
-                    // There was no time for it, or it is the handler's own mistake.
-                    await self.failed(message, error)
-                    return
-                }
-                // The work is done, and only the caller does not hear of it: it is not told that the handler failed.
-                self.core.logger.info(
-                    "a reply could not be sent",
-                    metadata: self.core.metadata.merging(["error": "\(error.message)"]) { $1 })
-            }
-        }
-        message.storage.settleIfOpen(.ack)
-    }
-
-    /// - Returns: what the handler did, and whether it was cancelled because its caller gave up.
-    private func result(_ message: Message, _ shift: Shift) async -> (Result<Reply?, any Error>, isTooLate: Bool) {
-        guard self.cancelsAtDeadline, let deadline = message.deadline else {
-            return (await Result { try await self.serve(message) }, false)
-        }
-        let turn = shift.turnBegan()
-        let token = self.core.scheduler.schedule(after: deadline - .now) { shift.cancel(turn) }
-        let result = await Result { try await self.serve(message) }
-        self.core.scheduler.cancel(token)
-        return (result, shift.turnEnded())
-    }
-
-    private func failed(_ message: Message, _ error: any Error) async {
-        if Task.isCancelled {
-            // The service is being ended: another instance may have more time. Whatever the error is called: a call
-            // that is cancelled within a handler throws one of ours, and others have their own.
-            message.storage.settleIfOpen(.requeue)
-            return
-        }
-        self.core.logger.info(
-            "a handler failed",
-            metadata: self.core.metadata.merging(["error": "\(WireHeaders.cut("\(error)", to: 2048))"]) { $1 })
-        if message.storage.awaitsReply {
-            // The caller is told; if even that cannot be sent, its deadline ends the call.
-            try? await message.reply(
-                Reply(
-                    failure: WireHeaders.failure(of: error, badRequest: message.storage.couldNotBeDecoded)))
-        }
-        message.storage.settleIfOpen(.ack)
-    }
-}
-
-extension Result where Failure == any Error {
-    fileprivate init(_ body: () async throws -> Success) async {
-        do {
-            self = .success(try await body())
-        } catch {
-            self = .failure(error)
-        }
     }
 }

@@ -19,7 +19,7 @@ public struct PeerService: Sendable, ServiceLifecycle.Service {
     /// A service with a handler has none left to iterate.
     public var messages: Messages { Messages(core: self.core) }
 
-    /// Waits until the service ends, and drains it when the surrounding task is cancelled or its service group shuts
+    /// Serves the methods, if there are any (``handle(_:_:)-(_,(Input)->Output)``), waits until the service ends, and drains it when the surrounding task is cancelled or its service group shuts
     /// down gracefully.
     ///
     /// - Throws: ``HareDoError``: why the service ended, if it was not asked to: `connectionLost`, `disconnected`, or
@@ -27,6 +27,7 @@ public struct PeerService: Sendable, ServiceLifecycle.Service {
     public func run() async throws {
         // Made first: the shutdown may have begun before we wait for anything.
         let waiter = self.core.makeEndWaiter()
+        self.core.serveMethods()
         await withTaskCancellationOrGracefulShutdownHandler {
             try? await waiter.uncancellableValue()
         } onCancelOrGracefulShutdown: {

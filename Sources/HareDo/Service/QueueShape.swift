@@ -45,6 +45,7 @@ public struct QueueShape: Sendable, Hashable {
 
     var isExclusive: Bool { self.kind == .exclusive }
     var isDurable: Bool { [.shared, .durable, .quorum].contains(self.kind) }
+    var isReplicated: Bool { self.kind == .quorum }
     var isAutoDelete: Bool { self.kind == .transient }
 
     var amqpArguments: AMQPTable {

@@ -27,6 +27,7 @@ final class ServiceCore: DeliverySink {
         /// Somebody wants the drain that is underway to end now.
         var isHurried = false
         var isForgotten = false
+        var hasHandler = false
         var misuse: HareDoError?
         /// Messages handed out to a loop and not settled.
         var unsettled = 0
@@ -73,12 +74,26 @@ final class ServiceCore: DeliverySink {
         return turn
     }
 
+    /// What it belongs to, and works with.
+    struct Surroundings: Sendable {
+        let responder: MessageStorage.Responder
+        let republisher: Republisher
+        let scheduler: DeadlineScheduler
+        let logger: Logger
+        let counters: NIOLockedValueBox<Peer.Statistics>
+        /// Of the connection's loop.
+        let taskExecutor: any TaskExecutor
+    }
+
     let queue: String
+    let shape: QueueShape
+    let options: ServiceOptions
     let channel: AMQPChannel
-    let responder: MessageStorage.Responder
-    let scheduler: DeadlineScheduler
-    let logger: Logger
-    private let counters: NIOLockedValueBox<Peer.Statistics>
+    private let surroundings: Surroundings
+    /// Tells it from other instances of the service.
+    let instance = RandomName.make()
+    private let methods = NIOLockedValueBox(MethodTable())
+    private let statistics = NIOLockedValueBox(ServiceStatistics())
     /// Bounded by the prefetch count.
     let buffer = DeliveryBuffer<ServiceDelivery>(highWaterMark: .max) { _ in 0 }
     private let state = NIOLockedValueBox(State())
@@ -86,27 +101,109 @@ final class ServiceCore: DeliverySink {
     private let onEnd: @Sendable (ServiceCore) -> Void
 
     init(
-        queue: String, channel: AMQPChannel, responder: MessageStorage.Responder, scheduler: DeadlineScheduler,
-        logger: Logger, counters: NIOLockedValueBox<Peer.Statistics>,
+        queue: String, shape: QueueShape, options: ServiceOptions, channel: AMQPChannel, surroundings: Surroundings,
         onEnd: @escaping @Sendable (ServiceCore) -> Void
     ) {
         self.queue = queue
+        self.shape = shape
+        self.options = options
         self.channel = channel
-        self.responder = responder
-        self.scheduler = scheduler
-        self.logger = logger
-        self.counters = counters
+        self.surroundings = surroundings
         self.onEnd = onEnd
     }
+
+    var responder: MessageStorage.Responder { self.surroundings.responder }
+    var republisher: Republisher { self.surroundings.republisher }
+    var scheduler: DeadlineScheduler { self.surroundings.scheduler }
+    var logger: Logger { self.surroundings.logger }
+    var counters: NIOLockedValueBox<Peer.Statistics> { self.surroundings.counters }
+    /// What it is called by those who look for services.
+    var name: String { self.options.information.name ?? self.queue }
+    /// Whether it takes messages: it has not ended, nor begun to.
+    var isRunning: Bool { self.state.withLockedValue { $0.end == nil && $0.drain == .none } }
 
     var metadata: Logger.Metadata { ["amqp.queue": "\(self.queue)"] }
 
     func started(consumerTag: String) { self.consumerTag.withLockedValue { $0 = consumerTag } }
 
-    /// - Parameter makeTask: starts the task that feeds the handler. It has to end with ``taskEnded()``.
-    func own(_ makeTask: () -> Task<Void, Never>) {
-        // Under the lock: it might have ended, or the service be drained, before we know of it.
-        self.state.withLockedValue { $0.task = makeTask() }
+    // MARK: - Handlers
+
+    /// Begins to feed a handler.
+    ///
+    /// - Throws: `invalidArgument` if it has one.
+    func serve(_ handler: @escaping HandlerInterceptor.Next) throws(HareDoError) {
+        let executor: (any TaskExecutor)? =
+            switch self.options.execution {
+            case .concurrent: nil
+            case .onConnectionLoop: self.surroundings.taskExecutor
+            }
+        let loop = HandlerLoop(
+            core: self, handling: MessageHandling(self, serve: handler), executor: executor)
+        let isFirst = self.state.withLockedValue { state in
+            guard !state.hasHandler else { return false }
+            state.hasHandler = true
+            // Under the lock: it might have ended, or the service be drained, before we know of it.
+            state.task = Task(executorPreference: executor) { @concurrent in
+                await loop.run()
+                await self.taskEnded()
+            }
+            return true
+        }
+        guard isFirst else {
+            throw HareDoError(
+                .invalidArgument, "the service '\(self.queue)' has a handler for all of its messages already")
+        }
+    }
+
+    /// Returns when the broker has seen all that was settled before.
+    func settlementsArrived() async {
+        // Anything that is answered does: consumers that have begun are not touched by it. If the channel is gone there is
+        // nothing to wait for.
+        try? await self.channel.qos(prefetchCount: self.prefetch)
+    }
+
+    var prefetch: UInt16 { UInt16(clamping: self.options.prefetch ?? self.options.concurrency) }
+
+    /// Adds a method, for ``serveMethods()``.
+    func add(_ method: String, _ handler: @escaping MethodTable.Handler) throws(HareDoError) {
+        guard !self.state.withLockedValue({ $0.hasHandler }) else {
+            throw HareDoError(
+                .invalidArgument,
+                "the method '\(method)' comes too late: the service '\(self.queue)' has a handler, or runs already")
+        }
+        let result = self.methods.withLockedValue { methods in
+            Result { () throws(HareDoError) in try methods.add(method, of: self.queue, handler) }
+        }
+        try result.get()
+    }
+
+    /// Begins to serve its methods, if it has any and does not yet.
+    func serveMethods() {
+        let methods = self.methods.withLockedValue { $0 }
+        guard !methods.isEmpty else { return }
+        let (queue, counters) = (self.queue, self.counters)
+        // Running twice at once waits for the same end.
+        try? self.serve { message in
+            switch methods.lookup(message.method, of: queue) {
+            case .handler(let handler): return try await handler(message)
+            case .none(let failure):
+                counters.withLockedValue { $0.unservedMessages += 1 }
+                return Reply(failure: failure)
+            }
+        }
+    }
+
+    var methodNames: [String] { self.methods.withLockedValue { $0.names } }
+
+    /// What it has done so far.
+    var currentStatistics: ServiceStatistics { self.statistics.withLockedValue { $0 } }
+
+    func record(_ change: (inout ServiceStatistics) -> Void) { self.statistics.withLockedValue { change(&$0) } }
+
+    /// Whatever the reason, it was counted as an attempt before.
+    func recordFailure(_ failure: HareDoError.RemoteFailure) {
+        self.statistics.withLockedValue { $0.failed(failure) }
+        self.counters.withLockedValue { $0.failedAttempts += 1 }
     }
 
     /// The last handler has ended, and no other will begin.
@@ -149,8 +246,14 @@ final class ServiceCore: DeliverySink {
     /// - Returns: `nil` if its caller has given up.
     func message(_ delivery: ServiceDelivery) -> Message? {
         self.state.withLockedValue { $0.unsettled += 1 }
-        let storage = self.storage(delivery) { [weak self] in self?.changed { $0.unsettled -= 1 } }
-        return self.hasExpired(storage) ? nil : Message(storage: storage)
+        let began = ContinuousClock.now
+        let storage = self.storage(delivery) { [weak self] in
+            guard let self else { return }
+            self.record { $0.ended(after: .now - began) }
+            self.changed { $0.unsettled -= 1 }
+        }
+        self.record { $0.began() }
+        return self.isUnfit(storage) ? nil : Message(storage: storage)
     }
 
     private func storage(
@@ -161,7 +264,23 @@ final class ServiceCore: DeliverySink {
             keeps: false, onSettled: onSettled)
     }
 
-    /// A request that nobody waits for any more is counted and done with.
+    /// What is not to be handed out is counted and done with.
+    private func isUnfit(_ storage: MessageStorage) -> Bool {
+        self.isMalformed(storage) || self.hasExpired(storage)
+    }
+
+    /// A message from a stranger, whose headers do not say what HareDo's do.
+    private func isMalformed(_ storage: MessageStorage) -> Bool {
+        guard let headers = storage.properties.headers, let defect = WireHeaders.defect(in: headers) else {
+            return false
+        }
+        self.counters.withLockedValue { $0.rejectedMessages += 1 }
+        self.logger.info("a message was rejected: \(defect)", metadata: self.metadata)
+        storage.settleIfOpen(.drop)
+        return true
+    }
+
+    /// A request that nobody waits for any more.
     private func hasExpired(_ storage: MessageStorage) -> Bool {
         guard let deadline = storage.deadline, deadline <= .now else { return false }
         self.counters.withLockedValue { $0.expiredRequests += 1 }
@@ -174,7 +293,7 @@ final class ServiceCore: DeliverySink {
     /// done, also if it acknowledged its message before.
     func handle(_ delivery: ServiceDelivery, _ handler: (Message) async -> Void) async {
         let storage = self.storage(delivery)
-        guard !self.hasExpired(storage) else { return }
+        guard !self.isUnfit(storage) else { return }
         let turn = Turn(self, deadline: storage.deadline)
         await Self.$currentTurn.withValue(turn) { await handler(Message(storage: storage)) }
         turn.end()

@@ -29,7 +29,9 @@ public struct HareDoTool: AsyncParsableCommand {
             Exit status: 0 done, 1 failed, 2 timed out, 64 wrong usage. Errors and logs go to standard error.
             """,
         version: "0.1.0",
-        subcommands: [Demo.self, Broker.self, Call.self, Send.self, Listen.self, Bench.self])
+        subcommands: [
+            Demo.self, Broker.self, Call.self, Send.self, Listen.self, Parked.self, Services.self, Bench.self,
+        ])
 
     public init() {}
 

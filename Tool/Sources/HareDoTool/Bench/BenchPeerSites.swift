@@ -53,7 +53,7 @@ struct BenchSendSite: BenchSite {
     init(_ url: String, size: Int, _ logger: Logger) async throws {
         self.pair = try await BenchPair(url, logger)
         self.service = try await self.pair.service(logger) { peer, queue in
-            try await peer.listen(on: queue, prefetch: Self.prefetch)
+            try await peer.listen(on: queue, options: .init(prefetch: Self.prefetch))
         }
         self.data = Bytes(repeatElement(0x78, count: size))
     }
@@ -127,7 +127,9 @@ struct BenchCallSite: BenchSite {
         self.pair = try await BenchPair(url, logger)
         self.data = Bytes(repeatElement(0x78, count: size))
         self.service = try await self.pair.service(logger) { peer, queue in
-            try await peer.listen(on: queue, concurrency: tasks, execution: execution) { Reply($0.data) }
+            try await peer.listen(on: queue, options: .init(concurrency: tasks, execution: execution)) {
+                Reply($0.data)
+            }
         }
     }
 

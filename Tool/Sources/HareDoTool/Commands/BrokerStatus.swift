@@ -55,7 +55,7 @@ struct BrokerStatus: AsyncParsableCommand {
         ]
         if !snapshot.connections.isEmpty {
             lines += ["", "connections"]
-            lines += Self.aligned(
+            lines += Columns.aligned(
                 snapshot.connections.map { connection in
                     [
                         "  \(connection.id)", connection.name ?? "-", connection.user, connection.address,
@@ -66,7 +66,7 @@ struct BrokerStatus: AsyncParsableCommand {
         }
         if !snapshot.queues.isEmpty {
             lines += ["", "queues"]
-            lines += Self.aligned(
+            lines += Columns.aligned(
                 snapshot.queues.map { queue in
                     [
                         "  \(queue.name)", "\(queue.ready) ready", "\(queue.unacknowledged) unacknowledged",
@@ -76,19 +76,5 @@ struct BrokerStatus: AsyncParsableCommand {
                 })
         }
         return lines.joined(separator: "\n") + "\n"
-    }
-
-    /// Each column as wide as its widest field.
-    private static func aligned(_ rows: [[String]]) -> [String] {
-        let columns = rows.map(\.count).max() ?? 0
-        let widths = (0..<columns).map { column in
-            rows.map { column < $0.count ? $0[column].count : 0 }.max() ?? 0
-        }
-        return rows.map { row in
-            let line = row.enumerated().map { column, field in
-                field + String(repeating: " ", count: widths[column] - field.count)
-            }.joined(separator: "  ")
-            return String(line.reversed().drop { $0 == " " }.reversed())
-        }
     }
 }

@@ -55,7 +55,7 @@ struct Demo: AsyncParsableCommand {
         // A name of its own per run: two demonstrations may share a broker.
         let queue = "haredo.demo." + String(UInt64.random(in: 0 ... .max), radix: 36)
         let step = self.isBroken ? 2 : 1
-        try await service.listen(on: queue, concurrency: DemoLoad.inFlight) { message in
+        try await service.listen(on: queue, options: .init(concurrency: DemoLoad.inFlight)) { message in
             guard let number = Self.number(message.headers["i"]) else {
                 throw ServiceError("bad-request", "the header i is not a number")
             }

@@ -63,6 +63,16 @@ struct Listen: AsyncParsableCommand {
                 """, valueName: "shape"))
     var shape = Shape.exclusive
 
+    @Option(
+        help: ArgumentHelp(
+            "How often a message whose handling fails is tried in all, 1 to 50, after pauses that grow from 1 s.",
+            discussion: "What has failed every time is parked: see `haredo parked`. Default: once, and it is dropped.",
+            valueName: "number"))
+    var attempts: Int?
+
+    @Flag(help: "Park what cannot be handled, without trying again: see `haredo parked`.")
+    var park = false
+
     @Option(help: ArgumentHelp("How many messages are handled at once, from 1.", valueName: "number"))
     var concurrency = 16
 
@@ -82,6 +92,8 @@ struct Listen: AsyncParsableCommand {
         guard (1...65535).contains(self.concurrency) else {
             throw ValidationError("--concurrency is 1 to 65535")
         }
+        guard self.attempts == nil || !self.park else { throw ValidationError("only one of --attempts and --park") }
+        guard 1...50 ~= self.attempts ?? 1 else { throw ValidationError("--attempts is 1 to 50") }
         guard self.exec?.isEmpty != true else { throw ValidationError("--exec without a command") }
     }
 
@@ -104,11 +116,14 @@ struct Listen: AsyncParsableCommand {
         let interruption = await Interruption()
         let children = RunningChildren()
         let service: PeerService
+        let onFailure: FailurePolicy =
+            if let attempts { .retry(attempts: attempts) } else if self.park { .park } else { .drop }
         if let handler = self.handler(children) {
             service = try await peer.listen(
-                on: self.queue, as: shape, concurrency: self.concurrency, serve: handler)
+                on: self.queue, as: shape, options: .init(concurrency: self.concurrency, onFailure: onFailure),
+                serve: handler)
         } else {
-            service = try await peer.listen(on: self.queue, as: shape, prefetch: self.concurrency)
+            service = try await peer.listen(on: self.queue, as: shape, options: .init(prefetch: self.concurrency))
         }
         let prints = self.handler(children) == nil
         StandardStreams.complain("listening on '\(self.queue)' (\(self.shape.rawValue))")

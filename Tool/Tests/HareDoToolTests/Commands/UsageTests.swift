@@ -13,6 +13,10 @@ extension ToolTests {
             (["call", "q", "--timeout", "soon"], "soon"), (["call", "q", "-d"], "data"),
             (["listen", "q", "--echo", "--reply", "x"], "only one"), (["listen", "q", "--as", "round"], "exclusive"),
             (["listen", "q", "--concurrency", "0"], "concurrency"), (["listen", "q", "--exec", ""], "command"),
+            (["listen", "q", "--attempts", "51"], "--attempts"),
+            (["listen", "q", "--attempts", "2", "--park"], "only one"),
+            (["parked", "list"], "queue"), (["parked", "list", "q", "--limit", "0"], "--limit"),
+            (["parked", "purge", "q"], "--yes"), (["services", "a", "b"], "b"),
             (["broker", "--listen", "5672"], "HOST:PORT"), (["broker", "--listen", "::1:5"], "brackets"),
             (["demo", "now"], "now"), (["bench"], "operation"),
             (["bench", "run"], "'publish', 'consume', 'send' or 'rpc'"),
@@ -29,7 +33,9 @@ extension ToolTests {
         #expect(result.error.contains("Usage: haredo"))
     }
 
-    @Test("Every command explains itself", arguments: ["demo", "broker", "call", "send", "listen", "bench"])
+    @Test(
+        "Every command explains itself",
+        arguments: ["demo", "broker", "call", "send", "listen", "parked", "services", "bench"])
     func help(command: String) async throws {
         let result = try await haredo(command, "--help")
         #expect(result.status == 0)
