@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds the examples and runs each of them on a broker of their own (`haredo broker`, as `make build` leaves it), and on
-# the RabbitMQ that HAREDO_TEST_RABBITMQ gives, if it is set. Ends with `examples: all ran`.
+# RabbitMQ: the one that HAREDO_TEST_RABBITMQ gives, or else one that is started for it, unless HAREDO_TEST_NO_RABBITMQ is 1.
+# Ends with `examples: all ran`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,7 +12,9 @@ bin=$(swift build --package-path Examples --scratch-path .build --show-bin-path)
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/haredo-examples.XXXXXX")
 broker=
+export HAREDO_RABBITMQ_DIR=$work/rabbitmq HAREDO_RABBITMQ_OWNER=$$
 finish() {
+  Scripts/rabbitmq.sh stop >/dev/null 2>&1 || true
   [[ -z $broker ]] || kill "$broker" 2>/dev/null || true
   rm -rf "$work"
 }
@@ -34,7 +37,12 @@ expect() { # expect TEXT NAME ARGUMENT...
     exit 1
   }
 }
-for on in "$url" ${HAREDO_TEST_RABBITMQ:+"$HAREDO_TEST_RABBITMQ"}; do
+rabbitmq=${HAREDO_TEST_RABBITMQ:-}
+if [[ -z $rabbitmq && ${HAREDO_TEST_NO_RABBITMQ:-} != 1 ]]; then
+  Scripts/rabbitmq.sh start
+  rabbitmq=$(Scripts/rabbitmq.sh url)
+fi
+for on in "$url" ${rabbitmq:+"$rabbitmq"}; do
   expect $'message 1\nmessage 2\nmessage 3' PublishAndConsume "$on"
   expect '*confirmed: *' Reconnecting "$on" 1
   expect 'Hello, jujifruit!' CallAndServe

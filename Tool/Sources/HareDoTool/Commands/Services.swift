@@ -26,7 +26,7 @@ struct Services: AsyncParsableCommand {
     @Option(help: ArgumentHelp("How long to wait for answers, in seconds.", valueName: "seconds"))
     var timeout = Seconds(1)
 
-    @Option(help: "The namespace of the services, if they have one.")
+    @Option(help: ArgumentHelp("The namespace of the services, if they have one.", valueName: "name"))
     var namespace = ""
 
     @Flag(help: "Print everything there is, one JSON object for each service.")

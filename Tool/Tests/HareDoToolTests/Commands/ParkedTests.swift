@@ -50,7 +50,7 @@ extension ToolTests {
             let queue = uniqueQueue()
             let none = try await haredo("services", queue, "--timeout", "0.3", broker: url)
             #expect(none.status == 1 && none.error == "haredo: no service answered within 0.3 s\n")
-            try await withTool(["listen", queue, "--echo"], broker: url) { listener in
+            try await withTool("listen", queue, "--echo", broker: url) { listener in
                 try await listener.wait(for: "listening")
                 #expect(try await haredo("call", queue, broker: url).status == 0)
                 let table = try await haredo("services", queue, broker: url)
