@@ -68,8 +68,9 @@ fi
 # The optimised build gets what builds and tests leave of the processors: tests wait for clocks most of the time, and a
 # build for its slowest file.
 release_in_background() {
-  local build=(swift build -c release --package-path Tool --scratch-path .build-release --product haredo) low=(nice -n 10)
-  { "${low[@]}" "${build[@]}" >"$work/release.log" 2>&1 && echo 0 || echo $?; } >"$work/release.status" </dev/null &
+  local build=(swift build -c release --package-path Tool --scratch-path .build-release --product haredo) idle=(nice -n 19)
+  ! command -v chrt >/dev/null || idle=(chrt --idle 0)
+  { "${idle[@]}" "${build[@]}" >"$work/release.log" 2>&1 && echo 0 || echo $?; } >"$work/release.status" </dev/null &
 }
 release_result() {
   until [[ -s $work/release.status ]]; do sleep 0.2; done

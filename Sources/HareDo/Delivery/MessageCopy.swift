@@ -11,6 +11,7 @@ struct MessageCopy {
     private var properties: AMQPBasicProperties
     private var headers: AMQPTable
     private let body: ByteBuffer
+    private let originalExpiration: String?
 
     /// Headers that the broker writes, or routes by: a copy begins anew.
     private static let brokerHeaders: Set<String> = [
@@ -21,6 +22,7 @@ struct MessageCopy {
     /// - Parameter own: the login of whoever makes the copy; `nil` if it is not known.
     init(of delivery: AMQPDelivery, own: String?) {
         self.properties = delivery.properties
+        self.originalExpiration = delivery.properties.expiration
         self.body = delivery.body
         var headers = AMQPTable(
             (delivery.properties.headers ?? [:]).entries
@@ -73,6 +75,16 @@ struct MessageCopy {
         var copy = self
         copy.headers[WireHeaders.attempt] = .int64(Int64(attempt))
         if let remaining { copy.headers[WireHeaders.remaining] = .int64(remaining) }
+        return copy
+    }
+
+    /// For the queue it came from: it expires there as the original would have.
+    ///
+    /// - Parameter remaining: milliseconds the caller still waits; `nil` if none does.
+    func inPlace(remaining: Int64?) -> MessageCopy {
+        var copy = self
+        copy.properties.expiration =
+            remaining.flatMap { UInt32(exactly: $0) }.map { String($0) } ?? self.originalExpiration
         return copy
     }
 

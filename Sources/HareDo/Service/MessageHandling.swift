@@ -74,7 +74,8 @@ struct MessageHandling: Sendable {
             try await self.moving.enter(id)
             defer { self.moving.leave(id) }
             guard message.storage.delivery.redelivered else { return false }
-            let copy = self.copy(of: message).forAttempt(attempt, remaining: self.remaining(message))
+            let remaining = self.remaining(message)
+            let copy = self.copy(of: message).forAttempt(attempt, remaining: remaining).inPlace(remaining: remaining)
             try await self.core.republisher.publish(copy, self.core.queue)
             message.storage.settleIfOpen(.ack)
             await self.core.settlementsArrived()

@@ -19,8 +19,8 @@ public struct PeerService: Sendable, ServiceLifecycle.Service {
     /// A service with a handler has none left to iterate.
     public var messages: Messages { Messages(core: self.core) }
 
-    /// Serves the methods, if there are any (``handle(_:_:)-(_,(Input)->Output)``), waits until the service ends, and drains it when the surrounding task is cancelled or its service group shuts
-    /// down gracefully.
+    /// Serves the methods, if there are any (``handle(_:_:)``), waits until the service ends, and drains it when the
+    /// surrounding task is cancelled or its service group shuts down gracefully.
     ///
     /// - Throws: ``HareDoError``: why the service ended, if it was not asked to: `connectionLost`, `disconnected`, or
     ///   `serviceEnded` when its queue was deleted or its messages were iterated twice at once.

@@ -289,8 +289,8 @@ final class ServiceCore: DeliverySink {
         return true
     }
 
-    /// Runs a handler, unless the caller has given up. To be preceded by ``handlerBegan()`` and followed by ``handlerEnded()``: a handler is in hand until it is
-    /// done, also if it acknowledged its message before.
+    /// Runs a handler, unless the caller has given up. To be preceded by ``handlerBegan()`` and followed by
+    /// ``handlerEnded()``: a handler is in hand until it is done, also if it acknowledged its message before.
     func handle(_ delivery: ServiceDelivery, _ handler: (Message) async -> Void) async {
         let storage = self.storage(delivery)
         guard !self.isUnfit(storage) else { return }
