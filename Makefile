@@ -11,7 +11,7 @@ FILTER := .*
 # longer than they do, are compiled once.
 OPTIMISED := --scratch-path .build-release
 
-.PHONY: help build demo test test-long fuzz counts counts-update bench footprint format format-check clean toolchain
+.PHONY: help build demo test test-long fuzz counts counts-update bench footprint docs format format-check clean toolchain
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -44,6 +44,9 @@ bench: toolchain ## times and throughput of codec, machines, deliveries and call
 footprint: toolchain ## memory of an idle peer and of a call, cost of a call beside 100,000; on another process, or BROKER=URL
 	swift build -c release --package-path Benchmarks $(OPTIMISED) --product Footprint
 	.build-release/release/Footprint $(if $(BROKER),--broker '$(BROKER)')
+
+docs: toolchain ## whether every link in comments and articles leads somewhere
+	Scripts/docs.sh
 
 format: toolchain ## puts all Swift files into the project's format
 	swift format format --in-place --recursive --parallel $(SOURCES)

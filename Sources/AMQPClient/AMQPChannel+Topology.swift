@@ -98,7 +98,7 @@ extension AMQPChannel {
     /// - Parameters:
     ///   - passive: only looks whether it exists.
     ///   - autoDelete: gone when its last binding is.
-    ///   - internal: takes messages from other exchanges only.
+    ///   - isInternal: takes messages from other exchanges only.
     public func declareExchange(
         _ name: String, type: ExchangeType, passive: Bool = false, durable: Bool = false, autoDelete: Bool = false,
         internal isInternal: Bool = false, arguments: AMQPTable = [:]

@@ -43,7 +43,7 @@ public final class AMQPChannel: Sendable {
     ///
     /// - Parameters:
     ///   - exchange: empty for the default exchange, which routes to the queue named by `routingKey`.
-    ///   - mandatory: whether the broker sends back what reaches no queue (see ``onReturn(_:)``).
+    ///   - mandatory: whether the broker sends back what reaches no queue (see ``returnedMessages()``).
     /// - Throws: ``AMQPError``: `invalidArgument` (nothing was written), `channelClosed`, `connectionClosed`, `cancelled`
     ///   or, after ``AMQPConfiguration/publishTimeout``, `timedOut`; in all cases the message is not sent.
     public func publish(

@@ -15,7 +15,7 @@ public struct AMQPServerProperties: Hashable, Sendable {
         public static let publisherConfirms = Capabilities(rawValue: 1 << 0)
         /// ``AMQPChannel/bindExchange(_:to:routingKey:arguments:)``.
         public static let exchangeToExchangeBindings = Capabilities(rawValue: 1 << 1)
-        /// ``AMQPDelivery/nack(multiple:requeue:)``.
+        /// ``AMQPDelivery/nack(requeue:multiple:)``.
         public static let negativeAcknowledgements = Capabilities(rawValue: 1 << 2)
         /// It tells when it cancels a consumer.
         public static let consumerCancelNotifications = Capabilities(rawValue: 1 << 3)

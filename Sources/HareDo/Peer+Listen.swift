@@ -5,7 +5,7 @@ import NIOCore
 
 extension Peer {
     /// Listens on a queue, for ``PeerService/messages`` to be iterated, or for methods to be added and run:
-    /// ``PeerService/handle(_:_:)``, ``PeerService/run()``.
+    /// `handle` of ``PeerService``, ``PeerService/run()``.
     ///
     /// - Parameters:
     ///   - queue: the service's address. `nil` for the peer's own name, if it was given one. At most 255 bytes.

@@ -23,7 +23,7 @@ import NIOCore
 /// A peer is an actor on its connection's event loop; sending and calling do not hop there. Whoever connected a peer has
 /// to disconnect it, or use ``with(_:_:)``.
 public actor Peer {
-    /// What this peer is called: what ``listen(on:as:prefetch:)`` listens on if no queue is given.
+    /// What this peer is called: what ``listen(on:as:options:)`` listens on if no queue is given.
     public nonisolated let name: String
     /// The queue that messages to this peer itself go to: its inbox. It stays the same over reconnects.
     public nonisolated let address: String

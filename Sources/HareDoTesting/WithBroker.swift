@@ -7,7 +7,7 @@ public import HareDo
 /// The broker listens on a free port of this machine and behaves as RabbitMQ 4.3 unless the configuration says otherwise.
 /// Tests that run at the same time do not meet.
 ///
-/// - Throws: ``AMQPBrokerError`` if the broker cannot be started, and what `body` throws.
+/// - Throws: `AMQPBrokerError` if the broker cannot be started, and what `body` throws.
 public func withBroker<Result>(
     _ configuration: AMQPEmbeddedBroker.Configuration = .init(),
     _ body: (AMQPEmbeddedBroker) async throws -> Result
@@ -17,7 +17,7 @@ public func withBroker<Result>(
 
 /// The same with a peer that is connected to it.
 ///
-/// - Throws: ``AMQPBrokerError``, ``HareDoError``, and what `body` throws.
+/// - Throws: `AMQPBrokerError`, `HareDoError`, and what `body` throws.
 public func withBroker<Result: Sendable>(
     _ configuration: AMQPEmbeddedBroker.Configuration = .init(),
     _ body: (AMQPEmbeddedBroker, Peer) async throws -> Result

@@ -21,7 +21,7 @@ extension PeerService {
         try self.handle(method) { (input: Input, _) in try await handler(input) }
     }
 
-    /// Adds a method that sees the message it is called with. Otherwise as ``handle(_:_:)``.
+    /// Adds a method that sees the message it is called with. Otherwise as `handle`.
     public func handle<Input: Decodable & Sendable, Output: Encodable & Sendable>(
         _ method: String, _ handler: @escaping @concurrent @Sendable (Input, Message) async throws -> Output
     ) throws(HareDoError) {
@@ -32,7 +32,7 @@ extension PeerService {
     }
 
     /// Adds a method whose callers need no answer but that it is done. Otherwise as
-    /// ``handle(_:_:)``.
+    /// `handle`.
     public func handle<Input: Decodable & Sendable>(
         _ method: String, _ handler: @escaping @concurrent @Sendable (Input) async throws -> Void
     ) throws(HareDoError) {

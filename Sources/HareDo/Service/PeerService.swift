@@ -3,7 +3,7 @@
 import Logging
 public import ServiceLifecycle
 
-/// A service that listens: what ``Peer/listen(on:as:prefetch:)`` returns.
+/// A service that listens: what ``Peer/listen(on:as:options:)`` returns.
 public struct PeerService: Sendable, ServiceLifecycle.Service {
     let core: ServiceCore
 
@@ -19,7 +19,7 @@ public struct PeerService: Sendable, ServiceLifecycle.Service {
     /// A service with a handler has none left to iterate.
     public var messages: Messages { Messages(core: self.core) }
 
-    /// Serves the methods, if there are any (``handle(_:_:)``), waits until the service ends, and drains it when the
+    /// Serves the methods, if there are any (`handle`), waits until the service ends, and drains it when the
     /// surrounding task is cancelled or its service group shuts down gracefully.
     ///
     /// - Throws: ``HareDoError``: why the service ended, if it was not asked to: `connectionLost`, `disconnected`, or
