@@ -17,10 +17,7 @@ extension Peer {
     public func listen(
         on queue: String? = nil, as shape: QueueShape = .exclusive, options: ServiceOptions = ServiceOptions()
     ) async throws(HareDoError) -> PeerService {
-        guard let queue = queue ?? (self.isNamed ? self.name : nil) else {
-            throw HareDoError(.invalidArgument, "the peer has no name of its own to listen on: say on which queue")
-        }
-        return PeerService(core: try await self.makeService(on: queue, as: shape, options: options))
+        PeerService(core: try await self.makeService(on: try self.named(queue), as: shape, options: options))
     }
 
     /// Listens on a queue with a handler, which runs for several messages at once.
@@ -36,9 +33,8 @@ extension Peer {
         on queue: String? = nil, as shape: QueueShape = .exclusive, options: ServiceOptions = ServiceOptions(),
         serve: @escaping @concurrent @Sendable (Message) async throws -> Reply?
     ) async throws(HareDoError) -> PeerService {
-        let service = try await self.listen(on: queue, as: shape, options: options)
-        try service.core.serve(serve)
-        return service
+        PeerService(
+            core: try await self.makeService(on: try self.named(queue), as: shape, options: options, serve: serve))
     }
 
     /// Listens on a queue with something that serves messages, such as the peer's ``plugins``. Otherwise as
@@ -70,8 +66,19 @@ extension Peer {
         }
     }
 
+    private func named(_ queue: String?) throws(HareDoError) -> String {
+        guard let queue = queue ?? (self.isNamed ? self.name : nil) else {
+            throw HareDoError(.invalidArgument, "the peer has no name of its own to listen on: say on which queue")
+        }
+        return queue
+    }
+
+    /// - Parameters:
+    ///   - topics: whether the queue gets events.
+    ///   - handler: of all messages, if there is one from the beginning.
     func makeService(
-        on queue: String, as shape: QueueShape, options: ServiceOptions, topics: Topics? = nil
+        on queue: String, as shape: QueueShape, options: ServiceOptions, topics: Topics? = nil,
+        serve handler: HandlerInterceptor.Next? = nil
     ) async throws(HareDoError) -> ServiceCore {
         guard !queue.isEmpty else { throw HareDoError(.invalidArgument, "the name to listen on is empty") }
         guard queue.utf8.count <= 255 else {
@@ -82,14 +89,15 @@ extension Peer {
         let link = try await self.linkState.link(until: .after(self.timeout), self.scheduler)
         guard self.ending == nil else { throw Self.beingDisconnected }
         try await self.declare(queue, as: shape, topics, on: link.connection)
+        let core: ServiceCore
         do throws(AMQPError) {
             let channel = try await link.connection.openChannel()
-            let core = ServiceCore(
+            core = ServiceCore(
                 queue: queue, shape: shape, options: options, channel: channel,
                 surroundings: self.surroundings(of: channel, link)
-            ) { core in
+            ) { ended in
                 self.eventLoop.execute {
-                    self.assumeIsolated { $0.forget(core, link) }
+                    self.assumeIsolated { $0.forget(ended, link) }
                 }
             }
             self.services[ObjectIdentifier(core)] = core
@@ -102,13 +110,15 @@ extension Peer {
                 throw error
             }
             self.endedServices[queue] = nil
-            await self.announce(core, link)
             self.healthMayHaveChanged()
-            return core
         } catch {
             if self.ending != nil { throw Self.beingDisconnected }
             throw Self.explain(error, queue, shape)
         }
+        // Served at once, found a little later: the broker may be slow to answer.
+        if let handler { try core.serve(handler) }
+        await self.announce(core, link)
+        return core
     }
 
     private func surroundings(of channel: AMQPChannel, _ link: PeerLink) -> ServiceCore.Surroundings {

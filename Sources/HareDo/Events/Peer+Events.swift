@@ -71,6 +71,12 @@ extension Peer {
     public func subscribe(
         to pattern: String, as subscription: Subscription = .everyInstance, options: ServiceOptions = ServiceOptions()
     ) async throws(HareDoError) -> PeerService {
+        try await self.makeSubscription(to: pattern, as: subscription, options: options, handle: nil)
+    }
+
+    private func makeSubscription(
+        to pattern: String, as subscription: Subscription, options: ServiceOptions, handle: HandlerInterceptor.Next?
+    ) async throws(HareDoError) -> PeerService {
         let names = try self.exchangeNames()
         let topics = try Topics(pattern, exchange: names.events)
         let (queue, shape): (String, QueueShape) =
@@ -82,7 +88,8 @@ extension Peer {
         if case .oneOf(let group, _) = subscription {
             try ServiceOptions.require(!group.isEmpty, "the name of those who share a subscription is empty")
         }
-        return PeerService(core: try await self.makeService(on: queue, as: shape, options: options, topics: topics))
+        return PeerService(
+            core: try await self.makeService(on: queue, as: shape, options: options, topics: topics, serve: handle))
     }
 
     /// Subscribes to events with a handler, which runs for several of them at once. To answer those who ask many
@@ -94,12 +101,10 @@ extension Peer {
         to pattern: String, as subscription: Subscription = .everyInstance, options: ServiceOptions = ServiceOptions(),
         handle: @escaping @concurrent @Sendable (Message) async throws -> Void
     ) async throws(HareDoError) -> PeerService {
-        let service = try await self.subscribe(to: pattern, as: subscription, options: options)
-        try service.core.serve { message in
+        try await self.makeSubscription(to: pattern, as: subscription, options: options) { message in
             try await handle(message)
             return nil
         }
-        return service
     }
 
     /// Subscribes to events whose bodies are values of a type. What cannot be decoded never reaches the handler, and is
