@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+import NIOCore
+
 #if canImport(Glibc)
     import Glibc
 #elseif canImport(Musl)
@@ -20,26 +22,27 @@ final class FullListener: Sendable {
         #else
             let type = SOCK_STREAM
         #endif
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        // No member of `sockaddr_in` is touched: which module it belongs to depends on what was imported first.
         let listener = socket(AF_INET, type, 0)
-        func with(_ call: (UnsafeMutablePointer<sockaddr>) -> CInt) -> CInt {
-            withUnsafeMutablePointer(to: &address) {
-                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { call($0) }
-            }
+        let isBound = try SocketAddress(ipAddress: "127.0.0.1", port: 0).withSockAddr { address, size in
+            bind(listener, address, socklen_t(size)) == 0
         }
-        guard with({ bind(listener, $0, length) }) == 0, listen(listener, 0) == 0,
-            with({ getsockname(listener, $0, &length) }) == 0
-        else { throw Failed(call: "listen") }
-        self.port = Int(UInt16(bigEndian: address.sin_port))
+        var name = [UInt8](repeating: 0, count: 128)
+        let isNamed = name.withUnsafeMutableBytes { bytes in
+            var length = socklen_t(bytes.count)
+            guard let address = bytes.baseAddress?.assumingMemoryBound(to: sockaddr.self) else { return false }
+            return listen(listener, 0) == 0 && getsockname(listener, address, &length) == 0
+        }
+        guard isBound, isNamed else { throw Failed(call: "listen") }
+        // Behind the family, in the order of the network.
+        self.port = Int(name[2]) << 8 | Int(name[3])
+        let address = try SocketAddress(ipAddress: "127.0.0.1", port: self.port)
         var sockets = [listener]
         // A queue of 0 takes one or two; those beyond are only begun.
         for _ in 0..<4 {
             let client = socket(AF_INET, type, 0)
             _ = fcntl(client, F_SETFL, O_NONBLOCK)
-            _ = with { connect(client, $0, length) }
+            _ = address.withSockAddr { address, size in connect(client, address, socklen_t(size)) }
             sockets.append(client)
         }
         self.sockets = sockets
