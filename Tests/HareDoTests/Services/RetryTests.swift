@@ -246,6 +246,42 @@ struct RetryTests {
         }
     }
 
+    @Test(
+        "Of many that come back at once, as after a restart, few are published again, and all are handled",
+        arguments: TestBroker.available)
+    func manyRedelivered(broker: TestBroker) async throws {
+        try await broker.run { url in
+            let (queue, count) = (TestBroker.uniqueName(), 2000)
+            try await withChannel(url) { channel in
+                try await channel.declareQueue(queue, durable: true)
+                for number in 0..<count { try await channel.publish(AMQPMessage("\(number)"), routingKey: queue) }
+                var deliveries = try await channel.consume(queue).deliveries.makeAsyncIterator()
+                for _ in 0..<count { _ = try await deliveries.next() }
+                // Closed without acknowledging any: all of them were delivered, and nobody began.
+            }
+            try await withPair(url) { server, _ in
+                let handled = NIOLockedValueBox<[String: Int]>([:])
+                let (copies, firsts) = (NIOLockedValueBox(0), NIOLockedValueBox(0))
+                let began = ContinuousClock.now
+                try await server.listen(on: queue, as: .durable) { message in
+                    if message.headers["haredo-attempt"] != nil { copies.withLockedValue { $0 += 1 } }
+                    if message.attempt == 1 { firsts.withLockedValue { $0 += 1 } }
+                    handled.withLockedValue { $0[message.text ?? "", default: 0] += 1 }
+                    return nil
+                }
+                try await eventually("all are handled", within: .seconds(20)) {
+                    handled.withLockedValue { $0.count } == count
+                }
+                let seconds = (ContinuousClock.now - began) / .seconds(1)
+                #expect(handled.withLockedValue { $0.values.allSatisfy { $0 == 1 } })
+                #expect(firsts.withLockedValue { $0 } == 0)
+                let written = copies.withLockedValue { $0 }
+                #expect(written >= 64 && Double(written) <= 64 + 10 * seconds + 1, "\(written) in \(seconds) s")
+            }
+            try await TestQueues.delete(queue, url)
+        }
+    }
+
     @Test("Whoever lies about the first sender is not believed", arguments: TestBroker.available)
     func forgedSender(broker: TestBroker) async throws {
         try await broker.run { url in
