@@ -39,6 +39,7 @@ expect() { # expect TEXT NAME ARGUMENT...
 }
 rabbitmq=${HAREDO_TEST_RABBITMQ:-}
 if [[ -z $rabbitmq && ${HAREDO_TEST_NO_RABBITMQ:-} != 1 ]]; then
+  Scripts/install-packages.sh rabbitmq-server openssl
   Scripts/rabbitmq.sh start
   rabbitmq=$(Scripts/rabbitmq.sh url)
 fi
