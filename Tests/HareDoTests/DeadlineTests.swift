@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-import HareDo
+@_spi(HareDo) import AMQPClient
 import NIOConcurrencyHelpers
 import TestSupport
 import Testing
+
+@testable import HareDo
 
 /// The deadline of a call travels with it, and binds whoever works for it.
 @Suite("The deadline of a call", .timeLimit(.minutes(1)))
@@ -154,7 +156,11 @@ struct DeadlineTests {
         try await broker.run { url in
             try await withPair(url) { service, client in
                 let listening = try await service.listen(options: .init(prefetch: 10))
-                #expect(try await client.call(service.name, data: "late", timeout: .milliseconds(100)) == nil)
+                let timeout = Duration.milliseconds(100)
+                #expect(try await client.call(service.name, data: "late", timeout: timeout) == nil)
+                try await eventually("it came") { listening.core.buffer.count == 1 }
+                // What is left to it counts from then.
+                try await Task.sleep(for: timeout)
                 try await client.send(service.name, data: "no deadline")
                 var iterator = listening.messages.makeAsyncIterator()
                 #expect(await iterator.next()?.text == "no deadline")
