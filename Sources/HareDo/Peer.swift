@@ -328,7 +328,7 @@ public actor Peer {
     }
 
     /// RabbitMQ's name for a reply that goes straight to the channel that asked; with a suffix once the broker has seen it.
-    static let directReplyTo = "amq.rabbitmq.reply-to"
+    private static let directReplyTo = "amq.rabbitmq.reply-to"
 
     /// Replies to calls skip the queue where the broker can do that (RabbitMQ's direct reply-to).
     private func prepareCalls(

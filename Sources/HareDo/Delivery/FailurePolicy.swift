@@ -91,11 +91,6 @@ public enum FailurePolicy: Sendable, Hashable {
         case park
         /// Again, after so many milliseconds.
         case retry(after: Int64)
-
-        /// Whether no other attempt follows, so that the caller is told now.
-        var isLast: Bool {
-            if case .retry = self { false } else { true }
-        }
     }
 
     /// - Parameters:

@@ -48,10 +48,8 @@ struct MessageHandling: Sendable {
     private func mayBegin(_ message: Message) async -> Bool {
         guard !self.core.shape.isExclusive, self.options.acknowledgement != .beforeHandler else { return true }
         let attempt = message.attempt
-        if attempt > 1, attempt <= self.options.maximumDeliveries {
-            return await !self.writeDown(attempt, message)
-        }
-        guard attempt > self.options.maximumDeliveries else { return true }
+        guard attempt > 1 else { return true }
+        guard attempt > self.options.maximumDeliveries else { return await !self.writeDown(attempt, message) }
         let failure = HareDoError.RemoteFailure(
             code: HareDoError.RemoteFailure.tooManyDeliveries,
             text: "the message was delivered \(attempt - 1) times, and never handled to the end")
@@ -177,9 +175,8 @@ struct MessageHandling: Sendable {
         self.log(.info, "a handler failed", error)
         let failure = WireHeaders.failure(of: error, badRequest: storage.couldNotBeDecoded)
         self.core.recordFailure(failure)
-        failures.append(
-            FailedAttempt(attempt: storage.attempt, time: Self.now, error: WireHeaders.cut("\(error)", to: 256)))
-        // A handler that settled its message, and did not only wait for another attempt, has said what becomes of it.
+        failures.append(FailedAttempt(attempt: storage.attempt, time: Self.now, error: "\(error)"))
+        // A handler that settled its message has said what becomes of it.
         let verdict =
             storage.isSettled && self.options.acknowledgement != .beforeHandler
             ? .drop

@@ -222,6 +222,7 @@ struct RetryTests {
                     let service = try await dying.listen(on: server.name, as: shape, options: options) { message in
                         book.enter(message)
                         began.open()
+                        // Until it dies, which is what the test is about.
                         try await Task.sleep(for: .seconds(60))
                         return nil
                     }
