@@ -7,10 +7,6 @@ SOURCES := Sources Tests Tool/Sources Tool/Tests Benchmarks/Sources Benchmarks/H
 
 FILTER := .*
 
-# All packages build in one folder, .build, or .build-release for what is optimised: their dependencies, which take far
-# longer than they do, are compiled once.
-OPTIMISED := --scratch-path .build-release
-
 .PHONY: help build demo test test-long fuzz counts counts-update bench footprint docs format format-check clean toolchain
 .DEFAULT_GOAL := help
 
@@ -18,7 +14,7 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 24
 
 build: toolchain ## the tool, optimised: .build-release/release/haredo
-	swift build -c release --package-path Tool $(OPTIMISED) --product haredo
+	Scripts/swift build -c release --package-path Tool --product haredo
 
 demo: build ## a short tour on the embedded broker, or on BROKER=URL
 	.build-release/release/haredo demo $(if $(BROKER),--broker '$(BROKER)')
@@ -39,10 +35,10 @@ counts-update: toolchain ## takes what `make counts` finds for the new baseline
 	Scripts/counts.sh update
 
 bench: toolchain ## times and throughput of codec, machines, deliveries and calls; for a machine that does nothing else
-	swift package --package-path Benchmarks $(OPTIMISED) benchmark --filter '$(FILTER)'
+	Scripts/swift package --package-path Benchmarks --scratch-path .build-release benchmark --filter '$(FILTER)'
 
 footprint: toolchain ## memory of an idle peer and of a call, cost of a call beside 100,000; on another process, or BROKER=URL
-	swift build -c release --package-path Benchmarks $(OPTIMISED) --product Footprint
+	Scripts/swift build -c release --package-path Benchmarks --product Footprint
 	.build-release/release/Footprint $(if $(BROKER),--broker '$(BROKER)')
 
 docs: toolchain ## whether every link in comments and articles leads somewhere
@@ -55,7 +51,7 @@ format-check: toolchain ## fails where `make format` or a rule has something to 
 	swift format lint --strict --recursive --parallel $(SOURCES)
 
 clean: ## removes what was built
-	rm -rf .build .build-release .build-long .build-tsan
+	rm -rf .build .build-release .build-long .build-tsan .build-objects
 
 toolchain:
 	@command -v swift >/dev/null || { \

@@ -27,7 +27,7 @@ fi
 
 Scripts/install-packages.sh valgrind binutils
 export HAREDO_COUNTS=1
-swift build -c release --package-path Benchmarks --scratch-path .build-release --product Counts
+Scripts/swift build -c release --package-path Benchmarks --product Counts
 work=$(mktemp -d "${TMPDIR:-/tmp}/haredo-counts.XXXXXX")
 set -m # jobs are process groups, so that all of one can be ended
 finish() {
@@ -39,7 +39,7 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 # Without its debug information, which valgrind would read every time.
-objcopy --strip-debug "$(swift build -c release --package-path Benchmarks --scratch-path .build-release --show-bin-path)/Counts" "$work/Counts"
+objcopy --strip-debug "$(Scripts/swift build -c release --package-path Benchmarks --show-bin-path)/Counts" "$work/Counts"
 
 toolchain=$(swift --version 2>&1 | sed -n 's/.*\(Swift version [^ ]* ([^)]*)\).*/\1/p;s/^Target: \(.*\)/\1/p' | paste -sd' ')
 

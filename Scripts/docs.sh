@@ -7,8 +7,8 @@ cd "$(dirname "$0")/.."
 docc=$(dirname "$(readlink -f "$(command -v swift)")")/docc
 [[ -x $docc ]] || { echo "documentation: there is no docc beside swift" >&2; exit 1; }
 modules=(AMQPWire AMQPClient AMQPBroker HareDo HareDoTesting)
-for module in "${modules[@]}"; do swift build --target "$module"; done
-bin=$(swift build --show-bin-path)
+for module in "${modules[@]}"; do Scripts/swift build --target "$module"; done
+bin=$(Scripts/swift build --show-bin-path)
 includes=()
 for folder in .build/checkouts/*/Sources/*/include; do includes+=(-Xcc "-I$folder"); done
 target=$(swift -print-target-info | sed -n 's/.*"unversionedTriple": "\(.*\)".*/\1/p')

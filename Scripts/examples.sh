@@ -6,9 +6,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 haredo=.build-release/release/haredo
-[[ -x $haredo ]] || swift build -c release --package-path Tool --scratch-path .build-release --product haredo
-swift build --package-path Examples --scratch-path .build
-bin=$(swift build --package-path Examples --scratch-path .build --show-bin-path)
+[[ -x $haredo ]] || Scripts/swift build -c release --package-path Tool --product haredo
+Scripts/swift build --package-path Examples
+bin=$(Scripts/swift build --package-path Examples --show-bin-path)
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/haredo-examples.XXXXXX")
 broker=

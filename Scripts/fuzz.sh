@@ -29,8 +29,8 @@ export HAREDO_FUZZ=1
 echo "==> Fuzz: build"
 product=HareDoFuzz
 [[ $mode != seeded ]] || product=HareDoSeeded
-swift build -c release --scratch-path .build-release --product "$product"
-binary=$(swift build -c release --scratch-path .build-release --show-bin-path)/$product
+Scripts/swift build -c release --product "$product"
+binary=$(Scripts/swift build -c release --show-bin-path)/$product
 # The order of dictionaries is part of what an input does.
 export SWIFT_DETERMINISTIC_HASHING=1
 

@@ -50,14 +50,14 @@ wanted() { [[ " ${chosen[*]} " == *" $1 "* ]]; }
 optimised=(-c release -Xswiftc -enable-testing --scratch-path .build-long)
 sanitized=(--sanitize thread --scratch-path .build-tsan)
 # One test at a time, as in Scripts/test.sh.
-run=(stdbuf -oL swift test --skip-build --disable-xctest --no-parallel)
+run=(stdbuf -oL Scripts/swift test --skip-build --disable-xctest --no-parallel)
 ours='^(AMQPWireTests|AMQPBrokerTests|AMQPClientTests|ConformanceTests|FaultTests|HareDoTests)\.'
 
 # Before anything of this script's own runs: it has its own RabbitMQ.
 ! wanted check || part 'Check (.ci/run)' 5400 env -u HAREDO_LONG .ci/run || true
 [[ "${chosen[*]}" == check ]] || start_rabbitmq
 if wanted release || wanted kills || wanted cluster || wanted network; then
-  if part 'Release: build' 1500 swift build "${optimised[@]}" --build-tests --disable-xctest; then
+  if part 'Release: build' 1500 Scripts/swift build "${optimised[@]}" --build-tests --disable-xctest; then
     ! wanted release || part 'Release: tests' 900 "${run[@]}" "${optimised[@]}" \
       --filter "$ours|^InteroperationTests\.InstanceTests" || true
     ! wanted kills || part 'Kills' 900 "${run[@]}" "${optimised[@]}" --filter 'LongTests\.KillTests' || true
@@ -65,7 +65,7 @@ if wanted release || wanted kills || wanted cluster || wanted network; then
     ! wanted network || part 'Network' 900 "${run[@]}" "${optimised[@]}" --filter 'LongTests\.NetworkSeedTests' || true
   fi
 fi
-if wanted sanitizer && part 'Sanitizer: build' 1800 swift build "${sanitized[@]}" --build-tests --disable-xctest; then
+if wanted sanitizer && part 'Sanitizer: build' 1800 Scripts/swift build "${sanitized[@]}" --build-tests --disable-xctest; then
   part 'Sanitizer: tests' 1800 "${run[@]}" "${sanitized[@]}" \
     --filter '^(AMQPClientTests|ConformanceTests|HareDoTests)\.' || true
 fi

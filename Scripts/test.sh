@@ -25,14 +25,14 @@ source Scripts/steps.sh
 # Swift Testing counts skipped tests too: "Test run with 5 tests in 2 suites passed after 0.1 seconds."
 passed=0 skipped=0
 build_package() { # build_package TITLE SWIFT-ARGUMENT...
-  step "$1: build" swift build "${@:2}" --build-tests --disable-xctest
+  step "$1: build" Scripts/swift build "${@:2}" --build-tests --disable-xctest
 }
 test_package() { # test_package TITLE SWIFT-ARGUMENT...: what build_package built
   local heading=$1 ran left_out
   shift
   # One test at a time: many of them watch the clock, and on two cores they would be late because of one another.
   # stdbuf: into a pipe the tests would write in blocks, and of one that hangs or crashes the last block would be missing.
-  step "$heading: test" stdbuf -oL swift test "$@" --skip-build --disable-xctest --no-parallel
+  step "$heading: test" stdbuf -oL Scripts/swift test "$@" --skip-build --disable-xctest --no-parallel
   ran=$(plain "$log" | sed -n 's/.*Test run with \([0-9]*\) tests\{0,1\} .*passed after.*/\1/p' | awk '{ n += $1 } END { print n + 0 }')
   left_out=$(plain "$log" | grep -cE '^[^[:alnum:]]+ Test .+ skipped(\.|: )' || true)
   if ((ran - left_out <= 0)); then
@@ -68,7 +68,7 @@ fi
 # The optimised build gets what builds and tests leave of the processors: tests wait for clocks most of the time, and a
 # build for its slowest file.
 release_in_background() {
-  local build=(swift build -c release --package-path Tool --scratch-path .build-release --product haredo) idle=(nice -n 19)
+  local build=(Scripts/swift build -c release --package-path Tool --product haredo) idle=(nice -n 19)
   ! command -v chrt >/dev/null || idle=(chrt --idle 0)
   { "${idle[@]}" "${build[@]}" >"$work/release.log" 2>&1 && echo 0 || echo $?; } >"$work/release.status" </dev/null &
 }
@@ -78,12 +78,11 @@ release_result() {
   return "$(<"$work/release.status")"
 }
 
-tool=(--package-path Tool --scratch-path .build)
 release_in_background
 build_package "Library"
 test_package "Library"
-build_package "Tool" "${tool[@]}"
-test_package "Tool" "${tool[@]}"
+build_package "Tool" --package-path Tool
+test_package "Tool" --package-path Tool
 step "Tool: release build" release_result
 
 title='Summary' log=
