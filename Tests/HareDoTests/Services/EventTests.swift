@@ -111,9 +111,9 @@ struct EventTests {
         }
     }
 
-    @Test("What is no topic and no pattern is refused")
-    func mistakes() async throws {
-        try await TestBroker.embedded.run { url in
+    @Test("What is no topic and no pattern is refused", arguments: TestBroker.available)
+    func mistakes(broker: TestBroker) async throws {
+        try await broker.run { url in
             try await withPair(url) { peer, _ in
                 for topic in ["", ".", "a.", ".a", "a..b", "a.*", "#", String(repeating: "x", count: 256)] {
                     await expectError(.invalidArgument) { try await peer.emit(topic) }

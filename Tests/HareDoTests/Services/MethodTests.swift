@@ -106,9 +106,9 @@ struct MethodTests {
         }
     }
 
-    @Test("Methods are refused that cannot be meant")
-    func mistakes() async throws {
-        try await TestBroker.embedded.run { url in
+    @Test("Methods are refused that cannot be meant", arguments: TestBroker.available)
+    func mistakes(broker: TestBroker) async throws {
+        try await broker.run { url in
             try await withPair(url) { server, _ in
                 let service = try await server.listen()
                 try service.handle("add") { (number: Int) in number }
