@@ -66,10 +66,12 @@ let package = Package(
             name: "AMQPBroker",
             dependencies: ["AMQPWire", nioCore, nioPosix, nioSSL, nioConcurrency, deques, heaps, logging],
             swiftSettings: ours),
+        // What a plugin's library says of itself, as C: it is read before it is known whether its Swift is ours.
+        .target(name: "CHareDoPlugin"),
         .target(
             name: "HareDo",
             dependencies: [
-                "AMQPClient", "AMQPBroker", "AMQPWire", nioCore, nioConcurrency, deques, logging,
+                "CHareDoPlugin", "AMQPClient", "AMQPBroker", "AMQPWire", nioCore, nioConcurrency, deques, logging,
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ],

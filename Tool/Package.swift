@@ -23,10 +23,27 @@ let subprocess: Target.Dependency = .product(name: "Subprocess", package: "swift
 let system: Target.Dependency = .product(
     name: "SystemPackage", package: "swift-system", condition: .when(platforms: [.linux]))
 
+/// Plugins for the tests, good ones and bad ones. Names of products are global in a build: none may be called as a plugin
+/// that somebody would write. Tests install them under plain names.
+let fixtures: [(product: String, target: Target)] = [
+    ("haredofixtureborder", .target(name: "Border", dependencies: [hareDo], path: "Fixtures/Border", swiftSettings: ours)),
+    ("haredofixturemodule", .target(name: "FixtureModule", dependencies: [hareDo], path: "Fixtures/Module", swiftSettings: ours)),
+    (
+        "haredofixturecopy",
+        .target(
+            name: "Copy", dependencies: [.product(name: "HareDo", package: "HareDo")], path: "Fixtures/Copy",
+            swiftSettings: ours)
+    ),
+    ("haredofixturedescriptor", .target(name: "FixtureDescriptor", path: "Fixtures/Descriptor")),
+    ("haredofixtureundefined", .target(name: "FixtureUndefined", path: "Fixtures/Undefined")),
+    ("haredofixturehidden", .target(name: "FixtureHidden", path: "Fixtures/Hidden")),
+]
+
 let package = Package(
     name: "HareDoTool",
     platforms: [.macOS(.v15)],
-    products: [.executable(name: "haredo", targets: ["HareDoCommand"])],
+    products: [.executable(name: "haredo", targets: ["HareDoCommand"])]
+        + fixtures.map { .library(name: $0.product, type: .dynamic, targets: [$0.target.name]) },
     dependencies: [
         .package(name: "HareDo", path: ".."),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
@@ -50,5 +67,5 @@ let package = Package(
             name: "HareDoToolTests",
             dependencies: ["HareDoTool", "HareDoCommand", "ReadmeProgram", hareDo, subprocess, system],
             swiftSettings: ours),
-    ]
+    ] + fixtures.map(\.target)
 )

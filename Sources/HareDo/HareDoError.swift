@@ -10,6 +10,7 @@ public struct HareDoError: Error, Sendable, CustomStringConvertible {
             case timedOut, cancelled, invalidArgument, noSuchService, remoteFailed, noReplyAddress, alreadyReplied
             case alreadySettled, nameTaken, brokerRefused, nacked, outcomeUnknown, decodingFailed, serviceEnded
             case deliveryExpired, noSuchMethod, noSuchPlugin, intercepted
+            case pluginRefused, pluginFailed, invalidConfiguration, noSuchResource
         }
         private let name: Name
         private init(_ name: Name) { self.name = name }
@@ -42,6 +43,14 @@ public struct HareDoError: Error, Sendable, CustomStringConvertible {
         public static let noSuchPlugin = Code(.noSuchPlugin)
         /// An interceptor of the caller's own threw: see ``HareDoError/cause``.
         public static let intercepted = Code(.intercepted)
+        /// A plugin's library was not found, or is not fit to be loaded: see ``HareDoError/refusal``.
+        public static let pluginRefused = Code(.pluginRefused)
+        /// A plugin could not be made: see ``HareDoError/cause``.
+        public static let pluginFailed = Code(.pluginFailed)
+        /// A configuration lacks a key, has one that is unknown, or one of another type.
+        public static let invalidConfiguration = Code(.invalidConfiguration)
+        /// A plugin needs what the program does not have: see ``Resources``.
+        public static let noSuchResource = Code(.noSuchResource)
         /// The message does not say where to reply to.
         public static let noReplyAddress = Code(.noReplyAddress)
         /// The message was replied to before.

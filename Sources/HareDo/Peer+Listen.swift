@@ -47,6 +47,18 @@ extension Peer {
         try await self.listen(on: queue, as: shape, options: options) { message in try await servant.serve(message) }
     }
 
+    /// Listens on a queue for the peer's ``plugins``. Otherwise as ``listen(on:as:options:serve:)``.
+    ///
+    /// - Parameter options: by default for more messages at once, because each plugin has its own ``PluginLimits``, and one
+    ///   that has reached them must not keep the others' messages waiting.
+    @discardableResult
+    public func listen(
+        on queue: String? = nil, as shape: QueueShape = .exclusive, options: ServiceOptions = .plugins,
+        serving plugins: Plugins
+    ) async throws(HareDoError) -> PeerService {
+        try await self.listen(on: queue, as: shape, options: options) { message in try await plugins.serve(message) }
+    }
+
     /// Listens for as long as `body` runs, and drains the service then.
     ///
     /// - Throws: as ``listen(on:as:options:)``, and what `body` throws.

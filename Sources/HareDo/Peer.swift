@@ -88,6 +88,7 @@ public actor Peer {
         self.plugins = Plugins(counters: self.counters)
         self.formats = BodyFormats(configuration.formats)
         self.inbox = Inbox(maximumCount: configuration.inboxCount, maximumBytes: configuration.inboxBytes)
+        self.plugins.belong(to: self)
     }
 
     /// How long calls and receives wait that do not say so themselves. Default 1 s.
@@ -445,7 +446,10 @@ public actor Peer {
             self.connectWaiters.append(waiter)
             try? await waiter.uncancellableValue()
         }
+        let deadline = ContinuousClock.now + limit
         await self.drainServices(within: limit)
+        // They may still send.
+        await self.plugins.unloadAll(within: max(deadline - .now, .zero))
         self.discovery = nil
         if let link = self.linkState.state.link {
             await self.close(link)

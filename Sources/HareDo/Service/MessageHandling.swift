@@ -3,12 +3,6 @@
 import Logging
 import NIOConcurrencyHelpers
 
-#if canImport(FoundationEssentials)
-    import FoundationEssentials
-#else
-    import Foundation
-#endif
-
 /// What happens to each message of a service with a handler, from when it is handed out until it is settled.
 struct MessageHandling: Sendable {
     private let core: ServiceCore
@@ -57,7 +51,7 @@ struct MessageHandling: Sendable {
         self.core.recordFailure(failure)
         await self.end(
             message, self.options.onFailure == .drop ? .drop : .park, failure,
-            [FailedAttempt(attempt: attempt, time: Self.now, error: failure.text)])
+            [FailedAttempt(attempt: attempt, time: UnixTime.now, error: failure.text)])
         return false
     }
 
@@ -175,7 +169,7 @@ struct MessageHandling: Sendable {
         self.log(.info, "a handler failed", error)
         let failure = WireHeaders.failure(of: error, badRequest: storage.couldNotBeDecoded)
         self.core.recordFailure(failure)
-        failures.append(FailedAttempt(attempt: storage.attempt, time: Self.now, error: "\(error)"))
+        failures.append(FailedAttempt(attempt: storage.attempt, time: UnixTime.now, error: "\(error)"))
         // A handler that settled its message has said what becomes of it.
         let verdict =
             storage.isSettled && self.options.acknowledgement != .beforeHandler
@@ -252,8 +246,6 @@ struct MessageHandling: Sendable {
     private func remaining(_ message: Message) -> Int64? {
         message.deadline.map { max(($0 - .now).wholeMilliseconds, 0) }
     }
-
-    private static var now: UInt64 { UInt64(max(Date().timeIntervalSince1970, 0)) }
 
     private func log(_ level: Logger.Level, _ text: Logger.Message, _ error: (any Error)?) {
         self.core.logger.log(

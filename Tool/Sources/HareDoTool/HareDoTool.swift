@@ -30,7 +30,8 @@ public struct HareDoTool: AsyncParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            Demo.self, Broker.self, Call.self, Send.self, Listen.self, Parked.self, Services.self, Bench.self,
+            Demo.self, Broker.self, Call.self, Send.self, Listen.self, Parked.self, Services.self, PluginCommand.self,
+            Bench.self,
         ])
 
     public init() {}

@@ -2,12 +2,6 @@
 import ArgumentParser
 import HareDo
 
-#if canImport(FoundationEssentials)
-    import FoundationEssentials
-#else
-    import Foundation
-#endif
-
 struct Services: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Shows the services that run, and what they have done.",
@@ -44,13 +38,7 @@ struct Services: AsyncParsableCommand {
                 self.name.map { .named($0) } ?? .all, asking: .statistics, within: self.timeout.duration)
         }
         guard !reports.isEmpty else { throw ToolFailure("no service answered within \(self.timeout) s") }
-        for line in self.json ? try reports.map(Self.json) : Self.table(reports) { try StandardStreams.print(line) }
-    }
-
-    private static func json(_ report: ServiceReport) throws -> String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        return String(decoding: try encoder.encode(report), as: UTF8.self)
+        for line in self.json ? try reports.map(JSONLine.of) : Self.table(reports) { try StandardStreams.print(line) }
     }
 
     static func table(_ reports: [ServiceReport]) -> [String] {
