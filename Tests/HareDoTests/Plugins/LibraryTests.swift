@@ -133,7 +133,7 @@ struct LibraryTests {
         "What it is not",
         arguments: [
             (4, 1, PluginRefusal.Reason.otherMachine), (5, 2, .otherMachine), (18, 7, .otherMachine), (16, 2, .notALibrary),
-            (16, 1, .notALibrary), (54, 1, .truncated), (56, 0, .truncated), (56, 255, .truncated), (39, 0xff, .truncated),
+            (16, 1, .notALibrary), (54, 1, .truncated), (56, 0, .truncated), (56, 255, .truncated), (39, 0xff, .truncated), (47, 0xff, .truncated), (41, 0x20, .truncated),
             (64 + 15, 0xff, .truncated), (64 + 39, 0xff, .truncated), (0, 0, .notALibrary),
         ])
     func damaged(offset: Int, byte: UInt8, expected: PluginRefusal.Reason) {

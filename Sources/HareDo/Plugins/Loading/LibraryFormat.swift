@@ -24,6 +24,12 @@ enum LibraryFormat {
             return (.otherMachine, "is for another kind of machine (ELF machine \(machine), this is \(Self.machine))")
         }
         guard type == 3 else { return (.notALibrary, "is not a shared library (ELF type \(type))") }
+        // The section headers, which linkers write last: nothing that is mapped, but without them the end is missing.
+        if let sections = reader.uint64(40), sections != 0 {
+            let length = UInt64(reader.uint16(58) ?? 0) * UInt64(reader.uint16(60) ?? 0)
+            let (end, isTooFar) = sections.addingReportingOverflow(length)
+            if isTooFar || end > size { return truncated }
+        }
         // Where the program headers are, how large each is, and how many there are.
         guard let table = reader.uint64(32), let entrySize = reader.uint16(54), let count = reader.uint16(56),
             entrySize >= 56, count > 0

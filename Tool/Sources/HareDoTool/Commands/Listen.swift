@@ -6,7 +6,7 @@ struct Listen: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Listens on a queue, and answers.",
         discussion: """
-            Without --echo, --reply or --exec each message is printed, one at a time, and acknowledged; nobody is \
+            Without --echo, --reply, --exec or --plugin each message is printed, one at a time, and acknowledged; nobody is \
             answered, so that callers time out. Says on standard error when it listens. When it is interrupted (SIGINT or \
             SIGTERM) it takes no more messages, finishes those it has begun, and exits with 0; a second signal ends it at \
             once. A connection that is lost is made again. If the name is taken it exits with 1.
@@ -15,6 +15,9 @@ struct Listen: AsyncParsableCommand {
               haredo listen rpc --echo
               haredo listen rpc --reply pong --as shared
               haredo listen count --exec 'wc -c'
+              haredo listen tools --plugin echo --plugin hello
+
+            With --plugin a message goes to the plugin that its header `uuid` names; see `haredo plugin`.
 
             A command of --exec runs in /bin/sh with the body on its standard input; the reply is its standard output, at \
             most 16 MiB. Its standard error goes to that of haredo. In its environment are:
@@ -49,6 +52,16 @@ struct Listen: AsyncParsableCommand {
         help: ArgumentHelp("Run this command for each message, and reply with what it prints.", valueName: "command"))
     var exec: String?
 
+    @Option(
+        help: ArgumentHelp("Load this plugin, and have it answer the messages for it. May be repeated.", valueName: "name"))
+    var plugin: [String] = []
+
+    @Option(
+        help: ArgumentHelp(
+            "A folder to look for plugins in before those of HAREDO_PLUGIN_PATH, the user's and the system's. May be repeated.",
+            valueName: "folder"))
+    var pluginPath: [String] = []
+
     @Option(help: ArgumentHelp("How long a command may run, in seconds.", valueName: "seconds"))
     var execTimeout = Seconds(600)
 
@@ -73,8 +86,10 @@ struct Listen: AsyncParsableCommand {
     @Flag(help: "Park what cannot be handled, without trying again: see `haredo parked`.")
     var park = false
 
-    @Option(help: ArgumentHelp("How many messages are handled at once, from 1.", valueName: "number"))
-    var concurrency = 16
+    @Option(
+        help: ArgumentHelp(
+            "How many messages are handled at once, from 1. Default: 16, with plugins 256.", valueName: "number"))
+    var concurrency: Int?
 
     @Option(
         help: ArgumentHelp(
@@ -86,10 +101,10 @@ struct Listen: AsyncParsableCommand {
     @OptionGroup var common: CommonOptions
 
     func validate() throws {
-        guard [self.echo, self.reply != nil, self.exec != nil].count(where: { $0 }) <= 1 else {
-            throw ValidationError("only one of --echo, --reply and --exec")
+        guard [self.echo, self.reply != nil, self.exec != nil, !self.plugin.isEmpty].count(where: { $0 }) <= 1 else {
+            throw ValidationError("only one of --echo, --reply, --exec and --plugin")
         }
-        guard (1...65535).contains(self.concurrency) else {
+        guard (1...65535).contains(self.concurrency ?? 1) else {
             throw ValidationError("--concurrency is 1 to 65535")
         }
         guard self.attempts == nil || !self.park else { throw ValidationError("only one of --attempts and --park") }
@@ -105,6 +120,7 @@ struct Listen: AsyncParsableCommand {
         let peer = Peer(try self.broker.configuration())
         try await peer.connect()
         do {
+            try await self.loadPlugins(of: peer)
             try await self.serve(peer, shape)
         } catch {
             await peer.disconnect(within: .zero)
@@ -116,16 +132,16 @@ struct Listen: AsyncParsableCommand {
         let interruption = await Interruption()
         let children = RunningChildren()
         let service: PeerService
-        let onFailure: FailurePolicy =
-            if let attempts { .retry(attempts: attempts) } else if self.park { .park } else { .drop }
-        if let handler = self.handler(children) {
-            service = try await peer.listen(
-                on: self.queue, as: shape, options: .init(concurrency: self.concurrency, onFailure: onFailure),
-                serve: handler)
+        let handler = self.handler(peer, children)
+        var options = self.plugin.isEmpty ? ServiceOptions() : .plugins
+        if let concurrency { options.concurrency = concurrency }
+        if let attempts { options.onFailure = .retry(attempts: attempts) } else if self.park { options.onFailure = .park }
+        if let handler {
+            service = try await peer.listen(on: self.queue, as: shape, options: options, serve: handler)
         } else {
-            service = try await peer.listen(on: self.queue, as: shape, options: .init(prefetch: self.concurrency))
+            service = try await peer.listen(on: self.queue, as: shape, options: options)
         }
-        let prints = self.handler(children) == nil
+        let prints = handler == nil
         StandardStreams.complain("listening on '\(self.queue)' (\(self.shape.rawValue))")
         let limit = self.drain.duration
         try await interruption.run {
@@ -141,9 +157,23 @@ struct Listen: AsyncParsableCommand {
         }
     }
 
+    /// All or none: somebody who names a plugin wants it.
+    private func loadPlugins(of peer: Peer) async throws {
+        peer.plugins.searchPath = .standard(first: self.pluginPath)
+        var problems: [String] = []
+        for name in self.plugin {
+            do throws(HareDoError) {
+                try await peer.plugins.load(name)
+            } catch {
+                problems.append(error.message)
+            }
+        }
+        guard problems.isEmpty else { throw ToolFailure(problems.joined(separator: "\n")) }
+    }
+
     /// What answers the messages; `nil` if they are only printed.
     private func handler(
-        _ children: RunningChildren
+        _ peer: Peer, _ children: RunningChildren
     ) -> (@concurrent @Sendable (Message) async throws -> Reply?)? {
         if self.echo {
             return { message in
@@ -152,6 +182,7 @@ struct Listen: AsyncParsableCommand {
                 return reply
             }
         }
+        if !self.plugin.isEmpty { return { message in try await peer.plugins.serve(message) } }
         if let text = self.reply { return { _ in Reply(text) } }
         if let command = self.exec {
             let runner = ShellCommand(command, limit: self.execTimeout.duration, children: children)
