@@ -2,12 +2,12 @@
 #   BROKER=URL   the broker of `make demo` and `make footprint`, for example amqp://guest:guest@127.0.0.1:5672;
 #                none: the embedded one
 #   FILTER=REGEX which benchmarks `make bench` runs
-SOURCES := Sources Tests Tool/Sources Tool/Tests Benchmarks/Sources Benchmarks/HareDoBenchmarks \
+SOURCES := Sources Tests Tool/Sources Tool/Tests Tool/Fixtures Benchmarks/Sources Benchmarks/HareDoBenchmarks \
 	Examples/Sources Package.swift Tool/Package.swift Benchmarks/Package.swift Examples/Package.swift
 
 FILTER := .*
 
-.PHONY: help build demo test test-long fuzz counts counts-update bench footprint docs format format-check clean toolchain
+.PHONY: help build demo test test-long fuzz counts counts-update bench footprint routing docs abi format format-check clean toolchain
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -41,8 +41,15 @@ footprint: toolchain ## memory of an idle peer and of a call, cost of a call bes
 	Scripts/swift build -c release --package-path Benchmarks --product Footprint
 	.build-release/release/Footprint $(if $(BROKER),--broker '$(BROKER)')
 
+routing: toolchain ## what finding a message's plugin among 100 costs
+	Scripts/swift build -c release --package-path Benchmarks --product Routing
+	.build-release/release/Routing
+
 docs: toolchain ## whether every link in comments and articles leads somewhere
 	Scripts/docs.sh
+
+abi: toolchain ## whether what is public, and its layout, is what is recorded for the ABI number of plugins
+	Scripts/abi.sh
 
 format: toolchain ## puts all Swift files into the project's format
 	swift format format --in-place --recursive --parallel $(SOURCES)

@@ -48,9 +48,13 @@ let package = Package(
             ],
             packageAccess: false, swiftSettings: ours + inside),
         .executableTarget(name: "Counts", dependencies: ["Drivers"], swiftSettings: ours),
+        // What this process uses.
+        .target(name: "Measuring", packageAccess: false, swiftSettings: ours + inside),
         .executableTarget(
-            name: "Footprint", dependencies: hareDo + [.product(name: "NIOCore", package: "swift-nio")],
+            name: "Footprint", dependencies: hareDo + ["Measuring", .product(name: "NIOCore", package: "swift-nio")],
             packageAccess: false, swiftSettings: ours + inside),
+        .executableTarget(
+            name: "Routing", dependencies: hareDo + ["Measuring"], packageAccess: false, swiftSettings: ours + inside),
     ]
 )
 

@@ -6,20 +6,11 @@ cd "$(dirname "$0")/.."
 
 docc=$(dirname "$(readlink -f "$(command -v swift)")")/docc
 [[ -x $docc ]] || { echo "documentation: there is no docc beside swift" >&2; exit 1; }
-modules=(AMQPWire AMQPClient AMQPBroker HareDo HareDoTesting)
-for module in "${modules[@]}"; do Scripts/swift build --target "$module"; done
-bin=$(Scripts/swift build --show-bin-path)
-includes=()
-for folder in .build/checkouts/*/Sources/*/include; do includes+=(-Xcc "-I$folder"); done
-target=$(swift -print-target-info | sed -n 's/.*"unversionedTriple": "\(.*\)".*/\1/p')
-
 work=$(mktemp -d "${TMPDIR:-/tmp}/haredo-docs.XXXXXX")
 trap 'rm -rf "$work"' EXIT
-broken=0
-for module in "${modules[@]}"; do
-  mkdir "$work/$module"
-  swift symbolgraph-extract -module-name "$module" -minimum-access-level public -output-dir "$work/$module" \
-    -I "$bin/Modules" -I "$bin" -target "$target" "${includes[@]}"
+Scripts/symbol-graphs.sh "$work" >"$work/modules"
+broken=0 count=0
+while read -r module; do
   catalog=Sources/$module/$module.docc
   [[ -d $catalog ]] || catalog=
   "$docc" convert ${catalog:+"$catalog"} --fallback-display-name "$module" --fallback-bundle-identifier haredo \
@@ -32,6 +23,7 @@ for module in "${modules[@]}"; do
     echo "documentation: $module has links that lead nowhere"
     broken=1
   fi
-done
+  count=$((count + 1))
+done <"$work/modules"
 ((broken == 0)) || exit 1
-echo "documentation: ${#modules[@]} modules, every link leads somewhere"
+echo "documentation: $count modules, every link leads somewhere"

@@ -7,6 +7,7 @@
 #     kills      RabbitMQ killed 20 times under 100,000 confirmed publishes (Tests/LongTests/KillTests.swift)
 #     cluster    three nodes, the leader of a quorum queue killed three times (ClusterTests.swift)
 #     network    a bad network under load, 40 seeds (NetworkSeedTests.swift)
+#     plugins    plugins across the border of their libraries, optimised; loaded, replaced and unloaded for a minute
 #     sanitizer  the tests of client, brokers' conformance and peers under the thread sanitizer
 # Variables: those of Scripts/test.sh.
 #   HAREDO_LONG_SEEDS  how many seeds `network` tries (40)
@@ -14,7 +15,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-all=(check release kills cluster network sanitizer)
+all=(check release kills cluster network plugins sanitizer)
 chosen=("$@")
 ((${#chosen[@]} > 0)) || chosen=("${all[@]}")
 for name in "${chosen[@]}"; do
@@ -64,6 +65,13 @@ if wanted release || wanted kills || wanted cluster || wanted network; then
     ! wanted cluster || part 'Cluster' 600 "${run[@]}" "${optimised[@]}" --filter 'LongTests\.ClusterTests' || true
     ! wanted network || part 'Network' 900 "${run[@]}" "${optimised[@]}" --filter 'LongTests\.NetworkSeedTests' || true
   fi
+fi
+# In a package of their own, because there is where libraries are loaded: plugins in an optimised program, for a minute
+# under traffic.
+if wanted plugins && part 'Plugins: build' 1500 Scripts/swift build "${optimised[@]}" --package-path Tool --build-tests \
+  --disable-xctest; then
+  part 'Plugins' 600 "${run[@]}" "${optimised[@]}" --package-path Tool \
+    --filter '^HareDoToolTests\.(BorderTests|RefusalTests|PluginChurnTests|PluginPackageTests)' || true
 fi
 if wanted sanitizer && part 'Sanitizer: build' 1800 Scripts/swift build "${sanitized[@]}" --build-tests --disable-xctest; then
   part 'Sanitizer: tests' 1800 "${run[@]}" "${sanitized[@]}" \

@@ -84,6 +84,7 @@ test_package "Library"
 build_package "Tool" --package-path Tool
 test_package "Tool" --package-path Tool
 step "Tool: release build" release_result
+step "Docs: walk-through of a plugin" Scripts/walkthrough.sh
 
 title='Summary' log=
 names() { sed -n "s/^$1 //p" "$HAREDO_TEST_LEDGER" | sort; }

@@ -26,8 +26,14 @@ let system: Target.Dependency = .product(
 /// Plugins for the tests, good ones and bad ones. Names of products are global in a build: none may be called as a plugin
 /// that somebody would write. Tests install them under plain names.
 let fixtures: [(product: String, target: Target)] = [
-    ("haredofixtureborder", .target(name: "Border", dependencies: [hareDo], path: "Fixtures/Border", swiftSettings: ours)),
-    ("haredofixturemodule", .target(name: "FixtureModule", dependencies: [hareDo], path: "Fixtures/Module", swiftSettings: ours)),
+    (
+        "haredofixtureborder",
+        .target(name: "Border", dependencies: [hareDo], path: "Fixtures/Border", swiftSettings: ours)
+    ),
+    (
+        "haredofixturemodule",
+        .target(name: "FixtureModule", dependencies: [hareDo], path: "Fixtures/Module", swiftSettings: ours)
+    ),
     (
         "haredofixturecopy",
         .target(

@@ -69,7 +69,8 @@ class HareDo(Program):
                 raise children.Failure("there is no 'swift' in PATH: install Swift 6.2 or later (swift.org/install)")
             package, scratch = os.path.join(self.root, "Tool"), os.path.join(self.root, ".build-release")
             children.run(
-                ["swift", "build", "-c", "release", "--package-path", package, "--scratch-path", scratch, "--product", "haredo"],
+                [os.path.join(self.root, "Scripts", "swift"), "build", "-c", "release", "--package-path", package,
+                 "--product", "haredo"],
                 BUILD_SECONDS, shows_output=True)
             self.built = os.path.join(scratch, "release", "haredo")
         self.command = [os.path.abspath(self.built), "bench"]

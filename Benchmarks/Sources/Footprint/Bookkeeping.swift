@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 @_spi(HareDo) import AMQPClient
 import HareDo
+import Measuring
 import NIOCore
 
 /// The table of calls and their deadlines without a peer.

@@ -2,6 +2,7 @@
 import AMQPBroker
 import AMQPClient
 import HareDo
+import Measuring
 import NIOCore
 
 #if canImport(Glibc)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import AMQPClient
+import Measuring
 
 #if canImport(Glibc)
     import Glibc

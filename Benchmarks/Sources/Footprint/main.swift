@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import HareDo
+import Measuring
 
 let usage = """
     Footprint [--broker URL] [--json] [--runs N]

@@ -74,7 +74,8 @@ public struct ModuleContext: Sendable {
 /// Something an operator may ask of a running daemon: a name, and what it does with its arguments.
 public struct ControlCommand: Sendable {
     /// What does it.
-    public typealias Run = @concurrent @Sendable (_ arguments: [String: ConfigurationValue]) async throws ->
+    public typealias Run =
+        @concurrent @Sendable (_ arguments: [String: ConfigurationValue]) async throws ->
         ConfigurationValue
 
     /// Letters, digits, `-` and `_`.

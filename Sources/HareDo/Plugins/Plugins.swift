@@ -25,11 +25,12 @@ public final class Plugins: Serving {
 
     private struct State: Sendable {
         var table = PluginTable<LoadedPlugin>()
-        /// By the names they may be loaded by.
-        var linked = Plugins.builtIn.reduce(into: [String: any Plugin.Type]()) { $0[$1.uuid] = $1 }
+        /// By the names they may be loaded by, besides those that are built in.
+        var linked: [String: any Plugin.Type] = [:]
         /// Of the names that are plugins and not closures: what they are made from.
         var types: [String: any Plugin.Type] = [:]
-        var searchPath = PluginSearchPath.environment
+        /// `nil`: that of the environment.
+        var searchPath: PluginSearchPath?
         weak var peer: Peer?
     }
     private let state = NIOLockedValueBox(State())
@@ -42,10 +43,9 @@ public final class Plugins: Serving {
 
     func belong(to peer: Peer) { self.state.withLockedValue { $0.peer = peer } }
 
-    /// Where plugins that are not part of the program are looked for. Default: ``PluginSearchPath/environment``, as it was
-    /// when the peer was made.
+    /// Where plugins that are not part of the program are looked for. Default: ``PluginSearchPath/environment``.
     public var searchPath: PluginSearchPath {
-        get { self.state.withLockedValue { $0.searchPath } }
+        get { self.state.withLockedValue { $0.searchPath } ?? .environment }
         set { self.state.withLockedValue { $0.searchPath = newValue } }
     }
 
@@ -113,7 +113,9 @@ public final class Plugins: Serving {
     /// - Throws: ``HareDoError``: `pluginRefused` (not found, or not fit to be loaded: ``HareDoError/refusal``),
     ///   `invalidArgument` (name or uuid are taken), `invalidConfiguration`, or `pluginFailed` if it could not be made.
     public func load(_ name: String, configuration: ConfigurationValue = [:]) async throws(HareDoError) {
-        let (searchPath, linked) = self.state.withLockedValue { ($0.searchPath, $0.linked[name]) }
+        let searchPath = self.searchPath
+        let linked =
+            self.state.withLockedValue { $0.linked[name] } ?? Self.builtIn.first { $0.uuid == name }
         do throws(HareDoError) {
             let library = try PluginLoader(searchPath: searchPath).load(name)
             guard let plugin = library.plugin else {

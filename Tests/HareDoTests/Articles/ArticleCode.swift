@@ -9,6 +9,56 @@ enum ArticleCode {
     struct Numbers: Codable { var a, b: Int }
     struct Total: Codable { var sum: Int }
 
+    // MARK: - Plugins
+
+    struct Echo: Plugin {
+        static let uuid = "echo"
+        init(_ context: PluginContext) {}
+        func process(_ message: Message) -> Reply? { Reply(message.data) }
+    }
+
+    final class Directory: Sendable {}
+
+    struct Greeter: Plugin {
+        static let uuid = "greeter"
+        static let configurationKeys: [String]? = ["greeting", "names"]
+        let greeting: String
+
+        init(_ context: PluginContext) throws {
+            self.greeting = try context.configuration["greeting"].ifPresent?.string ?? "Hello"
+            _ = try context.resources[Directory.self]
+        }
+
+        func process(_ message: Message) async throws -> Reply? { "\(self.greeting), \(message.text ?? "")!" }
+    }
+
+    static func plugins1(_ peer: Peer) async throws -> Message? {
+        try await peer.plugins.register(Greeter.self, configuration: ["greeting": "Good morning"])
+        try await peer.plugins.load("echo")
+        try peer.plugins.register(uuid: "host") { _ in "host 1" }
+        try await peer.listen(on: "tools", serving: peer.plugins)
+
+        let reply = try await peer.call("tools", headers: ["uuid": "greeter"], data: "jujifruit")
+        return reply
+    }
+
+    static func plugins2(_ peer: Peer) async throws {
+        let failures = await peer.plugins.loadConfig(["echo": nil, "log": ["level": "notice"], "nobody": nil])
+        for (name, error) in failures { print("\(name) was not loaded: \(error)") }
+    }
+
+    static func plugins3(_ peer: Peer) async throws {
+        peer.plugins.resources.add(Directory())
+    }
+
+    static func plugins4(_ peer: Peer) async throws {
+        try await peer.plugins.reload("greeter", configuration: ["greeting": "Good evening"])
+        for plugin in peer.plugins.loaded { print(plugin.name, plugin.source, plugin.messages, plugin.errors) }
+        try await peer.plugins.unload("greeter")
+    }
+
+    // MARK: - Calling
+
     static func calling1(_ peer: Peer, _ broker: Peer.Configuration) async throws {
         let peer = Peer(broker)
         try await peer.connect()

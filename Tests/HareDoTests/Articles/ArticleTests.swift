@@ -16,7 +16,7 @@ struct ArticleTests {
             try String(contentsOf: Self.here.appending(path: "ArticleCode.swift"), encoding: .utf8))
         let files = try FileManager.default.contentsOfDirectory(at: Self.articles, includingPropertiesForKeys: nil)
             .filter { $0.pathExtension == "md" }
-        #expect(files.count == 9)
+        #expect(files.count == 10)
         var count = 0
         for file in files {
             let text = try String(contentsOf: file, encoding: .utf8)

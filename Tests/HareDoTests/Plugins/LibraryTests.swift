@@ -9,7 +9,8 @@ struct LibraryTests {
     @Test(
         "Names",
         arguments: [
-            ("echo", ["echo"]), ("vaquero/service/config", ["vaquero", "service", "config"]), ("a-b_c/D9", ["a-b_c", "D9"]),
+            ("echo", ["echo"]), ("vaquero/service/config", ["vaquero", "service", "config"]),
+            ("a-b_c/D9", ["a-b_c", "D9"]),
         ])
     func names(text: String, parts: [String]) throws {
         let name = try PluginName(text)
@@ -103,7 +104,9 @@ struct LibraryTests {
 
     /// The head of a library with two segments, of which the last one ends at 5000.
     private static let head: [UInt8] = {
-        func bytes(_ number: Int, _ count: Int) -> [UInt8] { (0..<count).map { UInt8(truncatingIfNeeded: number >> (8 * $0)) } }
+        func bytes(_ number: Int, _ count: Int) -> [UInt8] {
+            (0..<count).map { UInt8(truncatingIfNeeded: number >> (8 * $0)) }
+        }
         func segment(_ kind: Int, start: Int, length: Int) -> [UInt8] {
             bytes(kind, 4) + bytes(5, 4) + bytes(start, 8) + bytes(0, 16) + bytes(length, 8) + bytes(0, 16)
         }
@@ -132,8 +135,10 @@ struct LibraryTests {
     @Test(
         "What it is not",
         arguments: [
-            (4, 1, PluginRefusal.Reason.otherMachine), (5, 2, .otherMachine), (18, 7, .otherMachine), (16, 2, .notALibrary),
-            (16, 1, .notALibrary), (54, 1, .truncated), (56, 0, .truncated), (56, 255, .truncated), (39, 0xff, .truncated), (47, 0xff, .truncated), (41, 0x20, .truncated),
+            (4, 1, PluginRefusal.Reason.otherMachine), (5, 2, .otherMachine), (18, 7, .otherMachine),
+            (16, 2, .notALibrary),
+            (16, 1, .notALibrary), (54, 1, .truncated), (56, 0, .truncated), (56, 255, .truncated),
+            (39, 0xff, .truncated), (47, 0xff, .truncated), (41, 0x20, .truncated),
             (64 + 15, 0xff, .truncated), (64 + 39, 0xff, .truncated), (0, 0, .notALibrary),
         ])
     func damaged(offset: Int, byte: UInt8, expected: PluginRefusal.Reason) {

@@ -68,7 +68,10 @@ struct PluginTests {
     /// A peer that listens for its plugins, and one that calls them.
     private static func withPlugins(
         _ url: String, as shape: QueueShape = .exclusive,
-        _ body: (_ plugins: Plugins, _ journal: Journal, _ call: @escaping @Sendable (String, String) async throws -> Message?)
+        _ body: (
+            _ plugins: Plugins, _ journal: Journal,
+            _ call: @escaping @Sendable (String, String) async throws -> Message?
+        )
             async throws -> Void
     ) async throws {
         try await withPair(url) { server, client in
@@ -130,7 +133,9 @@ struct PluginTests {
         }
     }
 
-    @Test("What cannot be loaded is reported, each with its reason, and the others are loaded", arguments: TestBroker.available)
+    @Test(
+        "What cannot be loaded is reported, each with its reason, and the others are loaded",
+        arguments: TestBroker.available)
     func failures(broker: TestBroker) async throws {
         try await broker.run { url in
             try await Self.withPlugins(url) { plugins, _, call in
@@ -153,7 +158,8 @@ struct PluginTests {
                 }
                 #expect(failures["echo"]?.code == .invalidConfiguration)
                 #expect(
-                    failures["echo"]?.message == "plugin 'echo': the configuration key 'loud' is unknown: there are none")
+                    failures["echo"]?.message
+                        == "plugin 'echo': the configuration key 'loud' is unknown: there are none")
                 #expect(failures["log"]?.message.contains("'level'") == true)
                 #expect(failures["recorder"]?.message.contains("'again'") == true)
 
@@ -202,7 +208,9 @@ struct PluginTests {
         }
     }
 
-    @Test("Whoever waits for a plugin that is unloaded is told; whom its successor gets is served", arguments: TestBroker.available)
+    @Test(
+        "Whoever waits for a plugin that is unloaded is told; whom its successor gets is served",
+        arguments: TestBroker.available)
     func waitingAcrossAReload(broker: TestBroker) async throws {
         try await broker.run { url in
             try await Self.withPlugins(url) { plugins, journal, call in

@@ -123,7 +123,9 @@ public struct ConfigurationReader: Sendable {
     ///
     /// - Throws: ``HareDoError/Code/invalidConfiguration`` with the first of them.
     public func allow(keys: [String]) throws(HareDoError) {
-        guard case .map(let map)? = self.value, let unknown = map.keys.filter({ !keys.contains($0) }).min() else { return }
+        guard case .map(let map)? = self.value, let unknown = map.keys.filter({ !keys.contains($0) }).min() else {
+            return
+        }
         throw self.error(
             self.path + [unknown],
             "is unknown: there \(keys.isEmpty ? "are none" : "may be " + keys.sorted().joined(separator: ", "))")

@@ -33,7 +33,7 @@ public enum PluginLayouts {
     /// Of whoever calls it: it is compiled into the caller.
     @_alwaysEmitIntoClient
     public static func fingerprint() -> UInt64 {
-        var hash: UInt64 = 0xcbf2_9ce4_8422_2325  // FNV-1a
+        var hash: UInt64 = 0xcbf2_9ce4_8422_2325 // FNV-1a
         self.forEach { _, size, stride, alignment in
             for number in [size, stride, alignment] {
                 hash = (hash ^ UInt64(truncatingIfNeeded: number)) &* 0x0000_0100_0000_01b3

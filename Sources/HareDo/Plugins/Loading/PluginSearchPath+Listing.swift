@@ -35,7 +35,9 @@ extension PluginSearchPath {
         guard depth > 0, let names = try? FileManager.default.contentsOfDirectory(atPath: folder) else { return [] }
         return names.sorted().flatMap { file -> [(name: String, path: String)] in
             let path = folder + "/" + file
-            if let library = PluginName.library(of: file), let name = try? PluginName((below + [library]).joined(separator: "/")) {
+            if let library = PluginName.library(of: file),
+                let name = try? PluginName((below + [library]).joined(separator: "/"))
+            {
                 return [(name.text, path)]
             }
             let isFolder = (try? FileManager.default.destinationOfSymbolicLink(atPath: path)) == nil

@@ -53,7 +53,8 @@ struct Listen: AsyncParsableCommand {
     var exec: String?
 
     @Option(
-        help: ArgumentHelp("Load this plugin, and have it answer the messages for it. May be repeated.", valueName: "name"))
+        help: ArgumentHelp(
+            "Load this plugin, and have it answer the messages for it. May be repeated.", valueName: "name"))
     var plugin: [String] = []
 
     @Option(
@@ -135,7 +136,11 @@ struct Listen: AsyncParsableCommand {
         let handler = self.handler(peer, children)
         var options = self.plugin.isEmpty ? ServiceOptions() : .plugins
         if let concurrency { options.concurrency = concurrency }
-        if let attempts { options.onFailure = .retry(attempts: attempts) } else if self.park { options.onFailure = .park }
+        if let attempts {
+            options.onFailure = .retry(attempts: attempts)
+        } else if self.park {
+            options.onFailure = .park
+        }
         if let handler {
             service = try await peer.listen(on: self.queue, as: shape, options: options, serve: handler)
         } else {

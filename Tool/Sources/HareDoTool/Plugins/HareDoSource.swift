@@ -26,7 +26,9 @@ enum HareDoSource: Hashable {
 
     /// The folder that the running program was built in, if it is still there.
     static var ofThisProgram: HareDoSource? {
-        guard let program = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe") else { return nil }
+        guard let program = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe") else {
+            return nil
+        }
         var parts = program.split(separator: "/")
         while parts.popLast() != nil {
             let folder = "/" + parts.joined(separator: "/")

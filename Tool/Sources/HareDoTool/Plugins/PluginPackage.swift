@@ -15,7 +15,8 @@ struct PluginPackage {
             1...64 ~= name.utf8.count && name.utf8.first.map { Self.letters.contains($0) } ?? false
             && name.utf8.allSatisfy { Self.letters.contains($0) || Self.others.contains($0) }
         guard isName else {
-            throw ToolFailure("'\(name)' cannot be a plugin's name: 1 to 64 letters, digits, '-' or '_', a letter first")
+            throw ToolFailure(
+                "'\(name)' cannot be a plugin's name: 1 to 64 letters, digits, '-' or '_', a letter first")
         }
         self.name = name
         self.source = source

@@ -56,7 +56,9 @@ struct BorderTests {
         }
     }
 
-    @Test("Casts, typed errors, actors, task locals, resources and logging are those of the program", arguments: TestBroker.available)
+    @Test(
+        "Casts, typed errors, actors, task locals, resources and logging are those of the program",
+        arguments: TestBroker.available)
     func border(broker: TestBroker) async throws {
         try await broker.run { url in
             try await Self.withBorder(url) { server, call in
@@ -112,7 +114,8 @@ struct BorderTests {
         let error = await #expect(throws: HareDoError.self) {
             _ = try await type.init(ModuleContext(name: "fixture", configuration: ["words": [1]]))
         }
-        #expect(error?.message == "module 'fixture': the configuration key 'words.0' is a whole number and has to be text")
+        #expect(
+            error?.message == "module 'fixture': the configuration key 'words.0' is a whole number and has to be text")
     }
 
     @Test("A library goes before what is part of the program, under its name")

@@ -12,7 +12,8 @@ extension ToolTests {
         let plugin = try await haredo("plugin", "check", PluginFolder.fixture("border").path)
         #expect(plugin.status == 0)
         for (key, value) in [
-            ("kind", "plugin"), ("uuid", "border"), ("version", "7"), ("configuration", "greeting"), ("abi", "\(PluginLoader.abi)"),
+            ("kind", "plugin"), ("uuid", "border"), ("version", "7"), ("configuration", "greeting"),
+            ("abi", "\(PluginLoader.abi)"),
         ] {
             #expect(plugin.lines.contains { $0.hasPrefix(key + " ") && $0.hasSuffix(" " + value) }, "\(plugin.text)")
         }
@@ -44,7 +45,9 @@ extension ToolTests {
         }
     }
 
-    @Test("A listener loads plugins by name, and answers with them", .enabled(if: isLinux), arguments: TestBroker.available)
+    @Test(
+        "A listener loads plugins by name, and answers with them", .enabled(if: isLinux),
+        arguments: TestBroker.available)
     func listenWithPlugins(broker: TestBroker) async throws {
         try await broker.run { url in
             try await PluginFolder.with { folder in

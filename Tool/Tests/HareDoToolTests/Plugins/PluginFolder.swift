@@ -12,7 +12,8 @@ struct PluginFolder {
     var searchPath: PluginSearchPath { PluginSearchPath(folders: [self.root]) }
 
     static func with(_ body: (PluginFolder) async throws -> Void) async throws {
-        let folder = PluginFolder(root: FileManager.default.temporaryDirectory.appending(path: "haredo-plugins-\(UUID())").path)
+        let folder = PluginFolder(
+            root: FileManager.default.temporaryDirectory.appending(path: "haredo-plugins-\(UUID())").path)
         try FileManager.default.createDirectory(
             atPath: folder.plugins, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o755])
         defer { try? FileManager.default.removeItem(atPath: folder.root) }

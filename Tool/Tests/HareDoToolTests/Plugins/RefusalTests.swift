@@ -16,11 +16,14 @@ struct RefusalTests {
         }
         #expect(error?.code == .pluginRefused, sourceLocation: sourceLocation)
         #expect(error?.refusal?.reason == reason, "\(error?.message ?? "")", sourceLocation: sourceLocation)
-        #expect(mentions.isEmpty || error?.message.contains(mentions) == true, "\(error?.message ?? "")", sourceLocation: sourceLocation)
+        #expect(
+            mentions.isEmpty || error?.message.contains(mentions) == true, "\(error?.message ?? "")",
+            sourceLocation: sourceLocation)
         guard reason != .notFound, reason != .invalidName else { return }
         let check = try await haredo("plugin", "check", folder.path(name), "--json")
         #expect(check.status == 1, sourceLocation: sourceLocation)
-        #expect(check.text.contains("\"reason\":\"\(reason.rawValue)\""), "\(check.text)", sourceLocation: sourceLocation)
+        #expect(
+            check.text.contains("\"reason\":\"\(reason.rawValue)\""), "\(check.text)", sourceLocation: sourceLocation)
     }
 
     @Test("Built against another version, or with another compiler, or beside other dependencies")
@@ -28,7 +31,8 @@ struct RefusalTests {
         try await PluginFolder.with { folder in
             typealias Descriptor = PluginFolder.Descriptor
             try folder.write(Descriptor(abi: 0).library(), as: "abi")
-            try await Self.expect(.otherABI, folder, "abi", mentions: "ABI number 0, and this program has \(PluginLoader.abi)")
+            try await Self.expect(
+                .otherABI, folder, "abi", mentions: "ABI number 0, and this program has \(PluginLoader.abi)")
             try folder.write(Descriptor(compiler: "Clang 9").library(), as: "compiler")
             try await Self.expect(.otherCompiler, folder, "compiler", mentions: "Clang 9")
             try folder.write(Descriptor(layouts: 1).library(), as: "layouts")

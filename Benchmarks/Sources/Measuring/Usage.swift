@@ -9,9 +9,9 @@
 #endif
 
 /// What this process uses.
-enum Usage {
+package enum Usage {
     /// Resident memory that is no file's, in bytes: `RssAnon` of /proc/self/status.
-    static func anonymousMemory() throws -> Double {
+    package static func anonymousMemory() throws -> Double {
         guard let file = fopen("/proc/self/status", "r") else { throw Failure("there is no /proc: this needs Linux") }
         defer { fclose(file) }
         var line = [CChar](repeating: 0, count: 256)
@@ -25,16 +25,16 @@ enum Usage {
     }
 
     /// Seconds of processor time, user's and system's, of all threads.
-    static func processorTime() -> Double {
+    package static func processorTime() -> Double {
         var time = timespec()
         clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
         return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
     }
 
-    static func readUntilEnd() { while getchar() != EOF {} }
+    package static func readUntilEnd() { while getchar() != EOF {} }
 
     /// Without what a program does at its end: what was measured is of no use any more.
-    static func exitNow(_ status: Int32 = 0) -> Never {
+    package static func exitNow(_ status: Int32 = 0) -> Never {
         fflush(nil)
         _exit(status)
     }
