@@ -39,7 +39,7 @@ while IFS=$'\t' read -r kind command <&3; do
   count=$((count + 1))
   echo "\$ $command"
   if [[ $kind == terminal ]]; then
-    eval "$command" >"$work/terminal.$count" 2>&1 &
+    eval "exec $command" >"$work/terminal.$count" 2>&1 &
     for _ in {1..300}; do
       [[ ! -s $work/terminal.$count ]] || break
       sleep 0.1
