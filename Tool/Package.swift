@@ -55,14 +55,20 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
         .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
+        // Configuration files are YAML, as the original's.
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
         // Of this only the type of a path, which swift-subprocess takes; Apple's systems have it built in.
         .package(url: "https://github.com/apple/swift-system", from: "1.5.0"),
     ],
     targets: [
         .target(
+            name: "HareDoDaemon", dependencies: [hareDo, .product(name: "Yams", package: "Yams")], swiftSettings: ours),
+        .testTarget(name: "HareDoDaemonTests", dependencies: ["HareDoDaemon", hareDo], swiftSettings: ours),
+        .target(
             name: "HareDoTool",
             dependencies: [
-                hareDo, subprocess, system, .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "HareDoDaemon", hareDo, subprocess, system,
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ],
             swiftSettings: ours),

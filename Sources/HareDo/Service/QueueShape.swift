@@ -38,6 +38,9 @@ public struct QueueShape: Sendable, Hashable {
         self.init(kind)
     }
 
+    /// What ``init(name:)`` knows it by.
+    public var name: String { self.kind.rawValue }
+
     /// Milliseconds a shared queue outlives its last instance.
     static let sharedExpiry: Int64 = 60_000
     /// How often a quorum queue delivers a message at most. RabbitMQ 4 would stop at 20, and drop it without a word.

@@ -144,22 +144,22 @@ struct PluginTests {
                 plugins.link(Recorder.self, as: "again")
                 plugins.link(Second.self)
                 let failures = await plugins.loadConfig([
-                    "again": ["number": 1], "recorder": ["number": 2], "second": nil, "echo": ["loud": true],
+                    "again": ["number": 1], "recorder": ["number": 2], "second": nil, "status": ["loud": true],
                     "missing": nil, "../etc": nil, "log": ["level": "loud"],
                 ])
                 // In the order of their names: "again" was first.
                 #expect(plugins.loaded.map(\.name) == ["again", "second"])
                 #expect(try await call("recorder", "")?.text == "1")
-                #expect(failures.keys.sorted() == ["../etc", "echo", "log", "missing", "recorder"])
+                #expect(failures.keys.sorted() == ["../etc", "log", "missing", "recorder", "status"])
                 #expect(failures["../etc"]?.refusal?.reason == .invalidName)
                 #expect(failures["missing"]?.refusal?.reason == .notFound)
                 for folder in ["/nowhere/1", "/nowhere/2"] {
                     #expect(failures["missing"]?.message.contains(folder + "/haredo/plugins/libmissing.so") == true)
                 }
-                #expect(failures["echo"]?.code == .invalidConfiguration)
+                #expect(failures["status"]?.code == .invalidConfiguration)
                 #expect(
-                    failures["echo"]?.message
-                        == "plugin 'echo': the configuration key 'loud' is unknown: there are none")
+                    failures["status"]?.message
+                        == "plugin 'status': the configuration key 'loud' is unknown: there are none")
                 #expect(failures["log"]?.message.contains("'level'") == true)
                 #expect(failures["recorder"]?.message.contains("'again'") == true)
 

@@ -31,7 +31,7 @@ public struct HareDoTool: AsyncParsableCommand {
         version: "0.1.0",
         subcommands: [
             Demo.self, Broker.self, Call.self, Send.self, Listen.self, Parked.self, Services.self, PluginCommand.self,
-            Bench.self,
+            Config.self, Bench.self,
         ])
 
     public init() {}

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// Replies with what it got: body, headers of the sender's own, and content type. To see whether somebody is there.
+///
+/// Its configuration may be anything, as that of the original's.
 public struct EchoPlugin: Plugin {
     public static let uuid = "echo"
-    public static let configurationKeys: [String]? = []
 
     public init(_ context: PluginContext) {}
 

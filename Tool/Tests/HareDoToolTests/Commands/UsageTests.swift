@@ -16,7 +16,7 @@ extension ToolTests {
             (["listen", "q", "--attempts", "51"], "--attempts"),
             (["listen", "q", "--attempts", "2", "--park"], "only one"),
             (["listen", "q", "--echo", "--plugin", "p"], "only one"), (["plugin", "new"], "name"),
-            (["plugin", "check"], "file"), (["plugin", "lose"], "lose"),
+            (["plugin", "check"], "file"), (["config", "init", "--port", "0"], "--port"), (["plugin", "lose"], "lose"),
             (["parked", "list"], "queue"), (["parked", "list", "q", "--limit", "0"], "--limit"),
             (["parked", "purge", "q"], "--yes"), (["services", "a", "b"], "b"),
             (["broker", "--listen", "5672"], "HOST:PORT"), (["broker", "--listen", "::1:5"], "brackets"),
@@ -37,7 +37,7 @@ extension ToolTests {
 
     @Test(
         "Every command explains itself",
-        arguments: ["demo", "broker", "call", "send", "listen", "parked", "services", "plugin", "bench"])
+        arguments: ["demo", "broker", "call", "send", "listen", "parked", "services", "plugin", "config", "bench"])
     func help(command: String) async throws {
         let result = try await haredo(command, "--help")
         #expect(result.status == 0)

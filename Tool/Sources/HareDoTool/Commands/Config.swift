@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+import ArgumentParser
+import HareDo
+import HareDoDaemon
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
+
+struct Config: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Writes, checks and shows the daemon's configuration.",
+        discussion: """
+            The file is the one of --config, or else of the environment variable HAREDO_CONFIG, or else \
+            \(DaemonConfiguration.standardPath).
+
+            Examples:
+              haredo config init
+              haredo config check --config ./haredo.conf
+              haredo config show
+            """,
+        subcommands: [Init.self, Check.self, Show.self])
+
+    struct File: ParsableArguments {
+        @Option(help: ArgumentHelp("The configuration file.", valueName: "file"))
+        var config: String?
+
+        private var environment: [String: String] { ProcessInfo.processInfo.environment }
+        var path: String { DaemonConfiguration.path(self.config, environment: self.environment) }
+
+        /// - Throws: all that is wrong, one line for each.
+        func read() throws -> DaemonConfiguration {
+            do {
+                return try DaemonConfiguration(path: self.path, environment: self.environment)
+            } catch {
+                throw ToolFailure(error.description)
+            }
+        }
+    }
+
+    struct Init: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Writes a file that runs: a broker of the daemon's own, a queue, two plugins, a fresh key.",
+            discussion: """
+                What is there already is not written over.
+
+                Examples:
+                  haredo config init
+                  haredo config init --config ./haredo.conf --port 5673
+                """)
+
+        @OptionGroup var file: File
+
+        @Option(help: ArgumentHelp("The port of the broker, on loopback.", valueName: "number"))
+        var port = 5672
+
+        func validate() throws {
+            guard 1...65535 ~= self.port else { throw ValidationError("--port is 1 to 65535") }
+        }
+
+        func run() async throws {
+            let path = self.file.path
+            let text = DaemonConfiguration.template(port: self.port, key: UUID().uuidString.lowercased())
+            try NewFile.write(text, to: path)
+            try StandardStreams.print("written: \(path)")
+        }
+    }
+
+    struct Check: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Says what is wrong in the file, all of it, with lines and columns.",
+            discussion: """
+                Exits with 1 if the daemon would not start with it.
+
+                Examples:
+                  haredo config check
+                """)
+
+        @OptionGroup var file: File
+
+        func run() async throws {
+            let configuration = try self.file.read()
+            for warning in configuration.warnings { StandardStreams.complain("warning: \(warning.description)") }
+            try StandardStreams.print("\(configuration.file): all right")
+        }
+    }
+
+    struct Show: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Shows all that holds, defaults included, as one JSON object. Secrets are masked.",
+            discussion: """
+                Examples:
+                  haredo config show
+                """)
+
+        @OptionGroup var file: File
+
+        func run() async throws { try StandardStreams.print(try JSONLine.of(try self.file.read().effective)) }
+    }
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+import Foundation
+import Testing
+
+extension ToolTests {
+    @Test("config init writes a file that passes its check, for its owner alone, and not over another")
+    func configInit() async throws {
+        let folder = FileManager.default.temporaryDirectory.appending(path: "haredo-config-\(UUID())").path
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let path = folder + "/deep/haredo.conf"
+        let environment = ["HAREDO_CONFIG": path]
+        let missing = try await haredo("config", "check", environment: environment)
+        #expect(missing.status == 1)
+        #expect(
+            missing.error == "haredo: \(path): there is no such configuration file. `haredo config init` writes one\n")
+
+        let written = try await haredo("config", "init", "--port", "5673", environment: environment)
+        #expect(written.status == 0, "\(written.error)")
+        #expect(written.text == "written: \(path)\n")
+        let attributes = try FileManager.default.attributesOfItem(atPath: path)
+        #expect(attributes[.posixPermissions] as? Int == 0o600)
+        #expect(try await haredo("config", "check", environment: environment).text == "\(path): all right\n")
+        let again = try await haredo("config", "init", "--config", path)
+        #expect(again.status == 1)
+        #expect(again.error.contains("there already"))
+
+        let shown = try await haredo("config", "show", "--config", path)
+        #expect(shown.status == 0)
+        let text = try String(contentsOfFile: path, encoding: .utf8)
+        let key = try #require(text.firstMatch(of: /key: ([0-9a-f-]{36})/)?.1)
+        #expect(!shown.text.contains(key))
+        #expect(shown.text.contains(#""embedded":true,"port":5673"#), "\(shown.text)")
+
+        try (text + "spead: 1\n").write(toFile: path, atomically: true, encoding: .utf8)
+        let wrong = try await haredo("config", "check", "--config", path)
+        #expect(wrong.status == 1)
+        let lines = text.split(separator: "\n").count
+        #expect(wrong.error.hasPrefix("haredo: \(path):\(lines + 1):1: 'spead' is unknown"), "\(wrong.error)")
+    }
+}
