@@ -39,24 +39,16 @@ extension Peer {
 
     /// Listens on a queue with something that serves messages, such as the peer's ``plugins``. Otherwise as
     /// ``listen(on:as:options:serve:)``.
-    @discardableResult
-    public func listen(
-        on queue: String? = nil, as shape: QueueShape = .exclusive, options: ServiceOptions = ServiceOptions(),
-        serving servant: some Serving
-    ) async throws(HareDoError) -> PeerService {
-        try await self.listen(on: queue, as: shape, options: options) { message in try await servant.serve(message) }
-    }
-
-    /// Listens on a queue for the peer's ``plugins``. Otherwise as ``listen(on:as:options:serve:)``.
     ///
-    /// - Parameter options: by default for more messages at once, because each plugin has its own ``PluginLimits``, and one
-    ///   that has reached them must not keep the others' messages waiting.
+    /// - Parameter options: `nil` for the servant's own, ``Serving/options``.
     @discardableResult
-    public func listen(
-        on queue: String? = nil, as shape: QueueShape = .exclusive, options: ServiceOptions = .plugins,
-        serving plugins: Plugins
+    public func listen<Servant: Serving>(
+        on queue: String? = nil, as shape: QueueShape = .exclusive, options: ServiceOptions? = nil,
+        serving servant: Servant
     ) async throws(HareDoError) -> PeerService {
-        try await self.listen(on: queue, as: shape, options: options) { message in try await plugins.serve(message) }
+        try await self.listen(on: queue, as: shape, options: options ?? Servant.options) { message in
+            try await servant.serve(message)
+        }
     }
 
     /// Listens for as long as `body` runs, and drains the service then.

@@ -20,6 +20,10 @@ public final class Plugins: Serving {
     /// Which header of a message names its plugin.
     public static let header = "uuid"
 
+    /// More messages at once than other services handle, 256: each plugin has ``PluginLimits``, and one that has reached its
+    /// own must not keep the others' messages waiting.
+    public static var options: ServiceOptions { ServiceOptions(concurrency: 256) }
+
     /// Those that are part of every program, and are loaded by their uuids.
     public static let builtIn: [any Plugin.Type] = [EchoPlugin.self, LogPlugin.self, StatusPlugin.self]
 

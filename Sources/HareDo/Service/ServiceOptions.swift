@@ -67,9 +67,6 @@ public struct ServiceOptions: Sendable {
         self.information = information
     }
 
-    /// For a service of plugins: 256 messages at once.
-    public static var plugins: ServiceOptions { ServiceOptions(concurrency: 256) }
-
     /// Refuses what cannot be meant.
     func check(for queue: String, _ shape: QueueShape) throws(HareDoError) {
         try Self.require(

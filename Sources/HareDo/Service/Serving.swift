@@ -11,9 +11,16 @@
 /// }
 /// ```
 public protocol Serving: Sendable {
+    /// How its messages are treated, unless whoever listens with it says otherwise. Default: ``ServiceOptions`` as they are.
+    static var options: ServiceOptions { get }
+
     /// Handles one message, while others may be handled at the same time.
     ///
     /// - Returns: the reply; `nil` if there is none, or it was sent already.
     /// - Throws: a ``ServiceError`` to tell the caller what went wrong; of any other error it is only told that.
     @concurrent func serve(_ message: Message) async throws -> Reply?
+}
+
+extension Serving {
+    public static var options: ServiceOptions { ServiceOptions() }
 }

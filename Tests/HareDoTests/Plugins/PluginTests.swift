@@ -300,7 +300,7 @@ struct PluginTests {
         try await broker.run { url in
             try await withPair(url) { server, client in
                 try await server.plugins.register(Where.self)
-                var options = ServiceOptions.plugins
+                var options = Plugins.options
                 options.execution = .onConnectionLoop
                 try await server.listen(options: options, serving: server.plugins)
                 #expect(try await client.call(server.name, headers: ["uuid": "where"])?.text == "pool")

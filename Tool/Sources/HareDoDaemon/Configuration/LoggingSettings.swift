@@ -39,7 +39,7 @@ public struct HealthSettings: Sendable, Hashable {
     }
 }
 
-/// A database that plugins may use: modules find it among the resources.
+/// A database that modules and plugins may use.
 public struct DatabaseSettings: Sendable, Hashable {
     public var driver: String?
     public var host = "localhost"

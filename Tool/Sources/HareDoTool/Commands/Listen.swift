@@ -134,7 +134,7 @@ struct Listen: AsyncParsableCommand {
         let children = RunningChildren()
         let service: PeerService
         let handler = self.handler(peer, children)
-        var options = self.plugin.isEmpty ? ServiceOptions() : .plugins
+        var options = self.plugin.isEmpty ? ServiceOptions() : Plugins.options
         if let concurrency { options.concurrency = concurrency }
         if let attempts {
             options.onFailure = .retry(attempts: attempts)
