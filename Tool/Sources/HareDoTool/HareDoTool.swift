@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 public import ArgumentParser
 import HareDo
+import HareDoDaemon
 
 #if canImport(Glibc)
     import Glibc
@@ -28,10 +29,10 @@ public struct HareDoTool: AsyncParsableCommand {
 
             Exit status: 0 done, 1 failed, 2 timed out, 64 wrong usage. Errors and logs go to standard error.
             """,
-        version: "0.1.0",
+        version: Daemon.version,
         subcommands: [
             Demo.self, Broker.self, Call.self, Send.self, Listen.self, Parked.self, Services.self, PluginCommand.self,
-            Config.self, Bench.self,
+            Config.self, Start.self, Stop.self, Restart.self, Reload.self, Drain.self, Status.self, Bench.self,
         ])
 
     public init() {}

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import CHareDoPlugin
+import NIOConcurrencyHelpers
 
 #if canImport(Glibc)
     import Glibc
@@ -119,6 +120,9 @@ public struct PluginLoader: Sendable {
                 .noEntryPoint, path,
                 "does not export '\(kind.entryPoint)': its function with @c(\(kind.entryPoint)) has to be public")
         }
+        let symbolBits = UInt(bitPattern: symbol)
+        // What it says of itself does not change, and is never freed.
+        if let known = self.known.withLockedValue({ $0[symbolBits] }) { return known }
         let main = unsafe unsafeBitCast(symbol, to: (@convention(c) () -> UnsafeRawPointer?).self)
         guard let pointer = unsafe main() else {
             throw PluginRefusal(.notADescriptor, path, "returned nothing from '\(kind.entryPoint)'")
@@ -160,8 +164,13 @@ public struct PluginLoader: Sendable {
                 "brings a HareDo of its own: it has to depend on the product HareDoDynamic, and on nothing that HareDo "
                     + "depends on")
         }
-        return Library(path: path, plugin: plugin, module: module, compiler: compiler)
+        let library = Library(path: path, plugin: plugin, module: module, compiler: compiler)
+        self.known.withLockedValue { $0[symbolBits] = library }
+        return library
     }
+
+    /// What was loaded, by the addresses of their functions.
+    private static let known = NIOLockedValueBox<[UInt: Library]>([:])
 
     /// Unchecked, because it is only handed to `dlsym`, which may be called from anywhere; and it is never closed.
     private struct Handle: @unchecked Sendable {

@@ -141,9 +141,9 @@ func haredo(
     ) { _ in }
 }
 
-func haredo(_ arguments: [String]) async throws -> ToolResult {
+func haredo(_ arguments: [String], environment: [String: String] = [:]) async throws -> ToolResult {
     try await runTool(
-        arguments, broker: nil, environment: [:], input: [], limit: .seconds(60), interrupts: false
+        arguments, broker: nil, environment: environment, input: [], limit: .seconds(60), interrupts: false
     ) { _ in }
 }
 
