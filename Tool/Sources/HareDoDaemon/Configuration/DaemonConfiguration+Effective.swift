@@ -5,9 +5,7 @@ extension DaemonConfiguration {
     /// All that holds, defaults included and secrets masked.
     public var effective: ConfigurationValue {
         [
-            "system": .map(
-                ["broker": self.broker.effective].merging(
-                    self.database.map { ["database": $0.effective] } ?? [:], uniquingKeysWith: { $1 })),
+            "system": ["broker": self.broker.effective],
             "daemon": [
                 "queue": self.queue.effective, "key": self.key == nil ? nil : .string(Self.mask),
                 "modules": .map(Self.effective(self.modules)),
@@ -27,7 +25,6 @@ extension DaemonConfiguration {
                     "format": self.logging.format == .json ? "json" : "text",
                     "target": self.logging.target == .syslog ? "syslog" : "stderr",
                 ],
-                "health": self.health.map { ["host": .string($0.host), "port": .integer(Int64($0.port))] } ?? .null,
             ],
         ]
     }
@@ -71,17 +68,6 @@ extension BrokerSettings {
             ],
             "connect_timeout": .double(self.connectTimeout / .seconds(1)),
             "unreachable": self.waits ? "wait" : "fail",
-        ]
-    }
-}
-
-extension DatabaseSettings {
-    fileprivate var effective: ConfigurationValue {
-        [
-            "driver": self.driver.map { .string($0) } ?? .null, "host": .string(self.host),
-            "port": self.port.map { .integer(Int64($0)) } ?? .null, "name": self.name.map { .string($0) } ?? .null,
-            "user": self.user.map { .string($0) } ?? .null,
-            "password": self.password == nil ? nil : .string(DaemonConfiguration.mask),
         ]
     }
 }

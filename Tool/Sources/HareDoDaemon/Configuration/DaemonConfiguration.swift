@@ -6,7 +6,6 @@ public struct DaemonConfiguration: Sendable, Hashable {
     /// The file it is from, as it was named.
     public var file: String
     public var broker: BrokerSettings
-    public var database: DatabaseSettings?
     public var queue: QueueSettings
     /// What commands to the running daemon are signed with. `nil`: the daemon makes one.
     public var key: String?
@@ -19,8 +18,6 @@ public struct DaemonConfiguration: Sendable, Hashable {
     /// How long what was begun may take when the daemon ends.
     public var drain: Duration
     public var logging: LoggingSettings
-    /// `nil`: there is none.
-    public var health: HealthSettings?
     /// What is doubtful, and does not keep the daemon from running.
     public var warnings: [ConfigurationProblem]
 
@@ -59,8 +56,7 @@ public struct DaemonConfiguration: Sendable, Hashable {
 
         self.file = file
         self.broker = system?.map("broker").map(BrokerSettings.read) ?? .embedded
-        self.database = system?.map("database").map(DatabaseSettings.read)
-        if isReadableByAll { Self.warnOfPasswords(system) }
+        if isReadableByAll { Self.warnOfPassword(system) }
         system?.finish()
 
         let queue = daemon?.map("queue")
@@ -74,7 +70,6 @@ public struct DaemonConfiguration: Sendable, Hashable {
         self.pluginFolders = daemon?.texts("plugin_path")?.map(\.text) ?? []
         self.drain = daemon?.seconds("drain_timeout", in: 0...3600) ?? .seconds(10)
         self.logging = daemon?.map("logging").map(LoggingSettings.read) ?? LoggingSettings()
-        self.health = daemon?.map("health").flatMap(HealthSettings.read)
         if let daemon {
             for folder in self.pluginFolders where !folder.hasPrefix("/") {
                 daemon.error("plugin_path", "has '\(folder)', which is no absolute path")
@@ -87,12 +82,9 @@ public struct DaemonConfiguration: Sendable, Hashable {
         self.warnings = problems.warnings
     }
 
-    private static func warnOfPasswords(_ system: MapReader?) {
-        for section in ["broker", "database"] {
-            guard let map = system?.map(section), map.has("password"), map.text("password") != "guest" else { continue }
-            map.warning(
-                "password", "can be read by everybody on this machine: `chmod o-r` the file, or use password_file")
-        }
+    private static func warnOfPassword(_ system: MapReader?) {
+        guard let map = system?.map("broker"), map.has("password"), map.text("password") != "guest" else { return }
+        map.warning("password", "can be read by everybody on this machine: `chmod o-r` the file, or use password_file")
     }
 
     /// A plugin has one configuration.

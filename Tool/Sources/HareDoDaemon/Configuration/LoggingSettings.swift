@@ -22,38 +22,3 @@ public struct LoggingSettings: Sendable, Hashable {
         return settings
     }
 }
-
-/// Where health and metrics are served over HTTP.
-public struct HealthSettings: Sendable, Hashable {
-    /// On loopback unless said otherwise.
-    public var host = "127.0.0.1"
-    public var port: Int
-
-    static func read(_ map: MapReader) -> HealthSettings? {
-        let port = map.number("port", in: 1...65535)
-        if port == nil, !map.has("port") { map.error("port", "is missing") }
-        var settings = port.map { HealthSettings(port: $0) }
-        if let host = map.text("host") { settings?.host = host }
-        map.finish()
-        return settings
-    }
-}
-
-/// A database that modules and plugins may use.
-public struct DatabaseSettings: Sendable, Hashable {
-    public var driver: String?
-    public var host = "localhost"
-    public var port: Int?
-    public var name: String?
-    public var user: String?
-    public var password: String?
-
-    static func read(_ map: MapReader) -> DatabaseSettings {
-        var settings = DatabaseSettings(
-            driver: map.text("driver"), port: map.number("port", in: 1...65535), name: map.text("name"),
-            user: map.text("user"), password: map.text("password"))
-        if let host = map.text("host") { settings.host = host }
-        map.finish()
-        return settings
-    }
-}

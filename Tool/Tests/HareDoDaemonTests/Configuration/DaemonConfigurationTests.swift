@@ -149,7 +149,6 @@ struct DaemonConfigurationTests {
             ("daemon: {queue: {name: q}, plugin_path: here}", "no absolute path"),
             ("daemon: {queue: {name: q}, drain_timeout: soon}", "has to be a number of seconds, not 'soon'"),
             ("daemon: {queue: {name: q}, drain_timeout: -1}", "has to be 0 to 3600 seconds, not -1"),
-            ("daemon: {queue: {name: q}, health: {}}", "'daemon.health.port' is missing"),
             ("system: {broker: {url: 'http://x'}}\ndaemon: {queue: {name: q}}", "has to begin with amqp://"),
             (
                 "system: {broker: {url: 'amqp://x', host: y}}\ndaemon: {queue: {name: q}}",
@@ -291,7 +290,6 @@ struct DaemonConfigurationTests {
         let text = """
             system:
               broker: {host: h, user: u, password: hunter2}
-              database: {name: d, password: hunter3}
             daemon:
               queue: {name: q}
               key: hunter4-hunter4-hunter4

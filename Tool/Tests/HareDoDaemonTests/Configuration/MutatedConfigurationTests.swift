@@ -21,13 +21,6 @@ struct MutatedConfigurationTests {
               port: '5671'
             connect_timeout: 5
             unreachable: wait
-          database:
-            driver: postgresql
-            host: db1
-            port: 5432
-            name: orders
-            user: haredo
-            password: 'secret too'
         daemon:
           queue:
             name: jujifruit
@@ -51,9 +44,6 @@ struct MutatedConfigurationTests {
             level: debug
             format: json
             target: stderr
-          health:
-            host: 127.0.0.1
-            port: 9100
         """
 
     private enum Mutation: CaseIterable {

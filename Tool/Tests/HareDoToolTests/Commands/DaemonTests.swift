@@ -297,6 +297,60 @@ extension ToolTests {
         }
     }
 
+    private static let tls: (port: String, folder: String)? = {
+        let environment = ProcessInfo.processInfo.environment
+        guard let url = environment["HAREDO_TEST_RABBITMQ_TLS"], let folder = environment["HAREDO_TEST_CERTIFICATES"],
+            let port = URLComponents(string: url)?.port
+        else { return nil }
+        return ("\(port)", folder)
+    }()
+
+    @Test("RabbitMQ over TLS with a client's certificate, as the original's file says it", .enabled(if: tls != nil))
+    func daemonOverTLS() async throws {
+        let (port, folder) = try #require(Self.tls)
+        Ledger.add("rabbitmq-only tool.daemonOverTLS")
+        try await DaemonPlace.with { place in
+            let queue = uniqueQueue()
+            try place.write(
+                """
+                ---
+                system:
+                  broker:
+                    host: localhost
+                    user: guest
+                    password: guest
+                    port: '5672'
+                    ssl:
+                      enable: true
+                      port: '\(port)'
+                      tls_cert: '\(folder)/client.pem'
+                      tls_key: '\(folder)/client.key'
+                      tls_ca: '\(folder)/ca.pem'
+                daemon:
+                  queue:
+                    name: '\(queue)'
+                    properties:
+                      exclusive: false
+                      auto_delete: true
+                  key: 'b8d96b66-8cae-4e16-b5ec-d607483b061e'
+                  services:
+                    haredo:
+                      path_prefix: haredo/plugins
+                      plugins:
+                        echo:
+                          juji: fruit
+                """)
+            let start = try await place.haredo("start")
+            #expect(start.status == 0, "\(start.error)")
+            #expect(try await place.status()["plugins"] == ["echo"])
+            let broker = "amqps://guest:guest@localhost:\(port)?cacertfile=\(folder)/ca.pem"
+            let call = try await haredo(
+                "call", queue, "-H", "uuid=echo", "-d", "jujifruit", "--timeout", "10", broker: broker)
+            #expect(call.text == "jujifruit\n", "\(call.error)")
+            #expect(try await place.haredo("stop").text == "stopped\n")
+        }
+    }
+
     @Test("A key that is another is refused")
     func daemonKey() async throws {
         try await TestBroker.embedded.run { url in

@@ -37,7 +37,11 @@ extension ToolTests {
 
     @Test(
         "Every command explains itself",
-        arguments: ["demo", "broker", "call", "send", "listen", "parked", "services", "plugin", "config", "bench"])
+        arguments: [
+            "demo", "broker", "call", "send", "listen", "parked", "services", "plugin", "config", "start", "stop",
+            "restart", "reload", "drain",
+            "status", "bench",
+        ])
     func help(command: String) async throws {
         let result = try await haredo(command, "--help")
         #expect(result.status == 0)
