@@ -31,8 +31,9 @@ public struct HareDoTool: AsyncParsableCommand {
             """,
         version: Daemon.version,
         subcommands: [
-            Demo.self, Broker.self, Call.self, Send.self, Listen.self, Parked.self, Services.self, PluginCommand.self,
-            Config.self, Start.self, Stop.self, Restart.self, Reload.self, Drain.self, Status.self, Bench.self,
+            Demo.self, Broker.self, Call.self, Send.self, Listen.self, Parked.self, Services.self, Ping.self,
+            PluginCommand.self, Config.self, Start.self, Stop.self, Restart.self, Reload.self, Drain.self, Status.self,
+            Bench.self,
         ])
 
     public init() {}

@@ -10,10 +10,19 @@ public struct BrokerSettings: Sendable, Hashable {
     /// A broker's TLS, as in the original: certificate and key of the client, and the authority that vouches for the
     /// broker.
     public struct TLS: Sendable, Hashable {
+        /// The client's, a file in PEM; `nil`: it shows none.
         public var certificate: String?
+        /// The certificate's key, a file in PEM.
         public var key: String?
         /// `nil`: those that the system trusts.
         public var authorities: String?
+
+        /// TLS with files in PEM.
+        public init(certificate: String? = nil, key: String? = nil, authorities: String? = nil) {
+            self.certificate = certificate
+            self.key = key
+            self.authorities = authorities
+        }
     }
 
     /// A URL that says everything, or `nil`.
@@ -24,14 +33,21 @@ public struct BrokerSettings: Sendable, Hashable {
     public var hosts: [String] = ["localhost"]
     /// `nil`: 5672, with TLS 5671.
     public var port: Int?
+    /// The login name.
     public var user = "guest"
+    /// The password.
     public var password = "guest"
+    /// The virtual host.
     public var virtualHost = "/"
+    /// `nil`: no TLS.
     public var tls: TLS?
     /// How long one attempt to connect may take.
     public var connectTimeout: Duration = .seconds(10)
     /// Whether a daemon that is started while the broker is away waits for it, and does not fail.
     public var waits = true
+
+    /// RabbitMQ on this machine.
+    public init() {}
 
     /// What is used if the file says nothing of a broker.
     static var embedded: BrokerSettings {

@@ -5,7 +5,9 @@ import HareDo
 public struct DaemonConfiguration: Sendable, Hashable {
     /// The file it is from, as it was named.
     public var file: String
+    /// Which broker.
     public var broker: BrokerSettings
+    /// What it listens on.
     public var queue: QueueSettings
     /// What commands to the running daemon are signed with. `nil`: the daemon makes one.
     public var key: String?
@@ -17,6 +19,7 @@ public struct DaemonConfiguration: Sendable, Hashable {
     public var pluginFolders: [String]
     /// How long what was begun may take when the daemon ends.
     public var drain: Duration
+    /// What it logs, how and where.
     public var logging: LoggingSettings
     /// What is doubtful, and does not keep the daemon from running.
     public var warnings: [ConfigurationProblem]

@@ -3,12 +3,16 @@ public import HareDo
 
 /// What the daemon logs, how and where.
 public struct LoggingSettings: Sendable, Hashable {
+    /// A line of text, or a JSON object, for each event.
     public enum Format: Sendable, Hashable { case text, json }
     /// `standard`: on standard error. `syslog`: to the journal, or else /dev/log.
     public enum Target: Sendable, Hashable { case standard, syslog }
 
+    /// Nothing below it.
     public var level: Logger.Level = .info
+    /// How.
     public var format: Format = .text
+    /// Where to.
     public var target: Target = .standard
 
     static func read(_ map: MapReader) -> LoggingSettings {

@@ -132,10 +132,12 @@ public actor Daemon {
     private func connect(waiting: @Sendable () -> Void) async throws {
         var pause = Duration.milliseconds(250)
         var isFirst = true
-        while true {
+        while self.phase == .starting {
             do throws(HareDoError) {
                 try await self.peer.connect()
-                return
+                if self.phase == .starting { return }
+                // It was ended meanwhile.
+                await self.peer.disconnect(within: .zero)
             } catch {
                 let mayCome = [.noBroker, .connectionLost].contains(error.code)
                 guard mayCome, self.configuration.broker.waits else { throw error }
@@ -148,6 +150,7 @@ public actor Daemon {
                 pause = min(pause * 2, .seconds(5))
             }
         }
+        throw DaemonFailure("the daemon was ended before it reached its broker")
     }
 
     /// - Throws: only if the daemon does not do without it.

@@ -15,7 +15,9 @@ public enum Background {
 
     /// A program that runs, and the end of a pipe that its standard error comes out of.
     public struct Started: Sendable {
+        /// Its process id: a child, to be asked for with ``exitStatus(of:)``.
         public let process: Int32
+        /// A descriptor, for whoever reads it to close.
         public let standardError: Int32
     }
 

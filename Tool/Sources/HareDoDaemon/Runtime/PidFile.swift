@@ -12,6 +12,7 @@
 public struct PidFile: ~Copyable {
     /// Who runs.
     public struct Owner: Sendable, Hashable {
+        /// Its process id.
         public var process: Int32
         /// What its control queue is named after.
         public var instance: String

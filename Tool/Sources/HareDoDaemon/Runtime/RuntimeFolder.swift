@@ -32,8 +32,11 @@ public struct RuntimeFolder: Sendable, Hashable {
         }
     }
 
+    /// What a running daemon holds: ``PidFile``.
     public var pidFile: String { self.path + "/haredo.pid" }
+    /// Where a key is kept that was made.
     public var keyFile: String { self.path + "/haredo.key" }
+    /// Where a daemon in the background logs.
     public var logFile: String { self.path + "/haredo.log" }
 
     /// Makes it, if it is not there.

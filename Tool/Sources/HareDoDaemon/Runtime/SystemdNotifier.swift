@@ -24,10 +24,12 @@ public struct SystemdNotifier: Sendable {
         }
     }
 
+    /// It has started, or done what ``reloading()`` began.
     public func ready() { self.tell("READY=1") }
+    /// It is ending.
     public func stopping() { self.tell("STOPPING=1") }
+    /// To be told in the interval of ``watchdog``.
     public func isAlive() { self.tell("WATCHDOG=1") }
-    public func status(_ text: String) { self.tell("STATUS=\(text)") }
 
     /// The configuration is being read again; ``ready()`` says that that is done.
     public func reloading() {

@@ -21,7 +21,7 @@ struct Config: AsyncParsableCommand {
               haredo config check --config ./haredo.conf
               haredo config show
             """,
-        subcommands: [Init.self, Check.self, Show.self])
+        subcommands: [Init.self, Check.self, Show.self, Broker.self])
 
     struct File: ParsableArguments {
         @Option(help: ArgumentHelp("The configuration file.", valueName: "file"))

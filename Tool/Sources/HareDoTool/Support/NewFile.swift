@@ -15,6 +15,24 @@
 
 /// A file with a secret in it: readable by its owner only, from the first byte on.
 enum NewFile {
+    /// Puts another text in a file's place, in one step and with its permissions.
+    static func replace(_ path: String, with text: String) throws(ToolFailure) {
+        var status = stat()
+        guard stat(path, &status) == 0 else {
+            throw ToolFailure("cannot look at '\(path)': \(String(cString: strerror(errno)))")
+        }
+        let new = path + ".new"
+        unlink(new)
+        try Self.write(text, to: new)
+        guard chmod(new, status.st_mode & 0o7777) == 0, rename(new, path) == 0 else {
+            let reason = String(cString: strerror(errno))
+            unlink(new)
+            throw ToolFailure("cannot write '\(path)': \(reason)")
+        }
+        // An administrator's change must not take it from its owner.
+        _ = chown(path, status.st_uid, status.st_gid)
+    }
+
     /// - Throws: if it is there already, or cannot be written. Folders on the way to it are made.
     static func write(_ text: String, to path: String) throws(ToolFailure) {
         if let slash = path.lastIndex(of: "/"), slash != path.startIndex {

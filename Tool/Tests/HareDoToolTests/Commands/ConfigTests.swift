@@ -37,4 +37,51 @@ extension ToolTests {
         let lines = text.split(separator: "\n").count
         #expect(wrong.error.hasPrefix("haredo: \(path):\(lines + 1):1: 'spead' is unknown"), "\(wrong.error)")
     }
+
+    @Test("config broker tries a broker, and says how it went", arguments: TestBroker.available)
+    func configBrokerTest(broker: TestBroker) async throws {
+        try await broker.run { url in
+            let port = try #require(url.firstMatch(of: /:([0-9]+)(\/|$)/)?.1)
+            let arguments = ["config", "broker", "-t", "-u", "guest", "-s", "127.0.0.1", "-p", String(port)]
+            let good = try await haredo(arguments, environment: ["PRBPASSWORD": "guest"])
+            #expect(good.status == 0, "\(good.error)")
+            #expect(
+                good.lines == [
+                    #"{"host":"127.0.0.1","port":\#(port),"ssl":false,"user":"guest","vhost":"/"}"#, "succeeded",
+                ])
+            let wrong = try await haredo(
+                arguments, environment: ["HAREDO_PASSWORD": "hunter2", "PRBPASSWORD": "guest"])
+            #expect(wrong.status == 1)
+            #expect(wrong.lines.last?.hasPrefix("failed: ") == true)
+            #expect(!wrong.text.contains("hunter2"))
+        }
+    }
+
+    @Test("config broker writes into the file, and leaves the rest")
+    func configBrokerWrite() async throws {
+        let folder = FileManager.default.temporaryDirectory.appending(path: "haredo-config-\(UUID())").path
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let path = folder + "/haredo.conf"
+        #expect(try await haredo("config", "init", "--config", path).status == 0)
+        let before = try String(contentsOfFile: path, encoding: .utf8)
+        let written = try await haredo(
+            "config", "broker", "--config", path, "-u", "me", "-s", "rabbit1", "-V", "/prod",
+            environment: ["HAREDO_PASSWORD": "it's"])
+        #expect(written.status == 0, "\(written.error)")
+        let after = try String(contentsOfFile: path, encoding: .utf8)
+        let comments = { (text: String) in text.split(separator: "\n").filter { $0.contains("#") } }
+        #expect(comments(after) == comments(before))
+        let shown = try await haredo("config", "show", "--config", path)
+        #expect(shown.text.contains(#""hosts":["rabbit1"]"#), "\(shown.text)")
+        #expect(shown.text.contains(#""port":5672"#))
+        #expect(shown.text.contains(#""user":"me""#))
+        #expect(after.contains("password: 'it''s'"))
+        let attributes = try FileManager.default.attributesOfItem(atPath: path)
+        #expect(attributes[.posixPermissions] as? Int == 0o600)
+        // What a daemon would not start with is not written.
+        let bad = try await haredo("config", "broker", "--config", path, "-s", "a/b")
+        #expect(bad.status == 1)
+        #expect(bad.error.contains("is no name of a host"))
+        #expect(try String(contentsOfFile: path, encoding: .utf8) == after)
+    }
 }

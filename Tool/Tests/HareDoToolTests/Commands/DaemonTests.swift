@@ -274,6 +274,11 @@ extension ToolTests {
                 failed.error.contains("127.0.0.1:\(port)") || failed.error.contains("localhost:\(port)"),
                 "\(failed.error)")
             try place.write("system: {broker: {url: '\(url)'}}\n" + text)
+            // It may be ended while it waits.
+            #expect(try await place.haredo("start").status == 0)
+            let early = try await place.haredo("stop")
+            #expect(early.status == 0, "\(early.error)")
+            #expect(early.error.contains("sending SIGTERM"))
             let start = try await place.haredo("start")
             #expect(start.status == 0, "\(start.error)")
             #expect(start.error.contains("waiting for the broker"))

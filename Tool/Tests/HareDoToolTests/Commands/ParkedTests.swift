@@ -48,11 +48,17 @@ extension ToolTests {
     func services(broker: TestBroker) async throws {
         try await broker.run { url in
             let queue = uniqueQueue()
+            let silence = try await haredo("ping", queue, "--timeout", "0.3", broker: url)
+            #expect(silence.status == 1)
+            #expect(silence.error.contains("no service '\(queue)' answered within 0.3 s"))
             let none = try await haredo("services", queue, "--timeout", "0.3", broker: url)
             #expect(none.status == 1 && none.error == "haredo: no service answered within 0.3 s\n")
             try await withTool("listen", queue, "--echo", broker: url) { listener in
                 try await listener.wait(for: "listening")
                 #expect(try await haredo("call", queue, broker: url).status == 0)
+                let ping = try await haredo("ping", queue, "--timeout", "20", broker: url)
+                #expect(ping.status == 0)
+                #expect(ping.text.wholeMatch(of: #/\S+ \S+ answered in [0-9.]+ ms\n/#) != nil, "\(ping.text)")
                 let table = try await haredo("services", queue, broker: url)
                 #expect(table.text.hasPrefix("\(queue)  -  "), "\(table.text)")
                 #expect(table.text.contains("  1 requests  0 errors  0 in flight"))

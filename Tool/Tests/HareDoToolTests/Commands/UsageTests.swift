@@ -16,7 +16,8 @@ extension ToolTests {
             (["listen", "q", "--attempts", "51"], "--attempts"),
             (["listen", "q", "--attempts", "2", "--park"], "only one"),
             (["listen", "q", "--echo", "--plugin", "p"], "only one"), (["plugin", "new"], "name"),
-            (["plugin", "check"], "file"), (["config", "init", "--port", "0"], "--port"), (["plugin", "lose"], "lose"),
+            (["plugin", "check"], "file"), (["config", "init", "--port", "0"], "--port"),
+            (["config", "broker", "--ca", "x"], "--ssl"), (["plugin", "lose"], "lose"),
             (["parked", "list"], "queue"), (["parked", "list", "q", "--limit", "0"], "--limit"),
             (["parked", "purge", "q"], "--yes"), (["services", "a", "b"], "b"),
             (["broker", "--listen", "5672"], "HOST:PORT"), (["broker", "--listen", "::1:5"], "brackets"),
@@ -38,7 +39,8 @@ extension ToolTests {
     @Test(
         "Every command explains itself",
         arguments: [
-            "demo", "broker", "call", "send", "listen", "parked", "services", "plugin", "config", "start", "stop",
+            "demo", "broker", "call", "send", "listen", "parked", "services", "ping", "plugin", "config", "start",
+            "stop",
             "restart", "reload", "drain",
             "status", "bench",
         ])
