@@ -61,5 +61,17 @@ struct SHA256Tests {
         #expect(!SHA256.isEqual([1, 2], [1, 3]))
         #expect(!SHA256.isEqual([1, 2], [1]))
         #expect(SHA256.isEqual([], []))
+        // One bit anywhere, and all that is left of it.
+        let one = SHA256.hash([])
+        for index in one.indices {
+            for bit in 0..<8 {
+                var other = one
+                other[index] ^= 1 << bit
+                #expect(!SHA256.isEqual(one, other), "bit \(bit) of byte \(index)")
+            }
+        }
+        for number in 0..<10_000 {
+            #expect(!SHA256.isEqual(one, SHA256.hash([UInt8(number >> 8), UInt8(number & 255)])))
+        }
     }
 }
