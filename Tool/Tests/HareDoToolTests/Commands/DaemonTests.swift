@@ -211,9 +211,11 @@ extension ToolTests {
         }
     }
 
-    @Test("Modules, their plugins, resources and interceptors, and plugins that are missing", .enabled(if: isLinux))
-    func daemonWithModules() async throws {
-        try await TestBroker.embedded.run { url in
+    @Test(
+        "Modules, their plugins, resources and interceptors, and plugins that are missing", .enabled(if: isLinux),
+        arguments: TestBroker.available)
+    func daemonWithModules(broker: TestBroker) async throws {
+        try await broker.run { url in
             try await DaemonPlace.with { place in
                 let manager = FileManager.default
                 try manager.createDirectory(atPath: place.folder + "/words", withIntermediateDirectories: true)
@@ -356,9 +358,9 @@ extension ToolTests {
         }
     }
 
-    @Test("A key that is another is refused")
-    func daemonKey() async throws {
-        try await TestBroker.embedded.run { url in
+    @Test("A key that is another is refused", arguments: TestBroker.available)
+    func daemonKey(broker: TestBroker) async throws {
+        try await broker.run { url in
             try await DaemonPlace.with { place in
                 try place.write(broker: url, queue: uniqueQueue(), more: "  key: the-first-key-of-all")
                 #expect(try await place.haredo("start").status == 0)
@@ -376,9 +378,9 @@ extension ToolTests {
         }
     }
 
-    @Test("In the foreground it stays, and ends in order")
-    func daemonInForeground() async throws {
-        try await TestBroker.embedded.run { url in
+    @Test("In the foreground it stays, and ends in order", arguments: TestBroker.available)
+    func daemonInForeground(broker: TestBroker) async throws {
+        try await broker.run { url in
             try await DaemonPlace.with { place in
                 try place.write(broker: url, queue: uniqueQueue())
                 let result = try await withTool("start", "--foreground", environment: place.environment) { daemon in
