@@ -111,9 +111,9 @@ public struct PluginLoader: Sendable {
 
     private static func load(_ path: String, folders: [String], as kind: Kind) throws(PluginRefusal) -> Library {
         try LibraryFile.check(path, folders: folders)
-        let handle = try self.open(path)
-        guard let symbol = unsafe dlsym(handle.pointer, kind.entryPoint) else {
-            if unsafe dlsym(handle.pointer, kind.other.entryPoint) != nil {
+        let handle = try unsafe self.open(path)
+        guard let symbol = unsafe dlsym(handle, kind.entryPoint) else {
+            if unsafe dlsym(handle, kind.other.entryPoint) != nil {
                 throw PluginRefusal(.otherKind, path, "is a \(kind.other.rawValue) and not a \(kind.rawValue)")
             }
             throw PluginRefusal(
@@ -172,18 +172,14 @@ public struct PluginLoader: Sendable {
     /// What was loaded, by the addresses of their functions.
     private static let known = NIOLockedValueBox<[UInt: Library]>([:])
 
-    /// Unchecked, because it is only handed to `dlsym`, which may be called from anywhere; and it is never closed.
-    private struct Handle: @unchecked Sendable {
-        let pointer: UnsafeMutableRawPointer
-    }
-
-    private static func open(_ path: String) throws(PluginRefusal) -> Handle {
+    /// - Returns: for `dlsym`; it is never closed.
+    private static func open(_ path: String) throws(PluginRefusal) -> UnsafeMutableRawPointer {
         #if os(Linux)
             let stays = RTLD_NODELETE
         #else
             let stays: Int32 = 0
         #endif
-        if let pointer = unsafe dlopen(path, RTLD_NOW | RTLD_LOCAL | stays) { return unsafe Handle(pointer: pointer) }
+        if let pointer = unsafe dlopen(path, RTLD_NOW | RTLD_LOCAL | stays) { return unsafe pointer }
         let text = unsafe dlerror().map { unsafe String(cString: $0) } ?? "for no reason given"
         guard !text.contains("undefined symbol"), !text.contains("symbol not found") else {
             throw PluginRefusal(

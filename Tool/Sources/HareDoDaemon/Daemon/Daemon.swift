@@ -38,13 +38,14 @@ public actor Daemon {
     /// A daemon that is not started yet.
     ///
     /// - Parameters:
-    ///   - read: reads the configuration, at first and whenever it is to be read again.
+    ///   - read: reads the configuration again.
     ///   - report: gets a line for each module and plugin, and for what is waited for.
     public init(
-        instance: String, logger: Logger, report: @escaping @Sendable (String) -> Void,
+        _ configuration: DaemonConfiguration, instance: String, logger: Logger,
+        report: @escaping @Sendable (String) -> Void,
         read: @escaping @Sendable () throws(ConfigurationProblems) -> DaemonConfiguration
-    ) throws(ConfigurationProblems) {
-        self.configuration = try read()
+    ) {
+        self.configuration = configuration
         self.read = read
         self.instance = instance
         self.logger = logger
@@ -338,11 +339,4 @@ public actor Daemon {
 
     /// Of HareDo.
     public static let version = "0.1.0"
-}
-
-extension ConfigurationValue {
-    /// A value that can be encoded, as a tree.
-    init(encoding value: some Encodable) throws {
-        self = try ConfigurationTree.of(value)
-    }
 }

@@ -1,12 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-import HareDo
-
-#if canImport(FoundationEssentials)
-    import FoundationEssentials
-#else
-    import Foundation
-#endif
-
 #if canImport(Glibc)
     import Glibc
 #elseif canImport(Musl)
@@ -27,10 +19,4 @@ enum WallClock {
     }
 
     static var process: Int32 { getpid() }
-}
-
-enum ConfigurationTree {
-    static func of(_ value: some Encodable) throws -> ConfigurationValue {
-        try JSONDecoder().decode(ConfigurationValue.self, from: try JSONEncoder().encode(value))
-    }
 }

@@ -27,11 +27,11 @@ struct Status: AsyncParsableCommand {
     @OptionGroup var daemon: DaemonOptions
 
     func run() async throws {
-        guard let owner = self.daemon.running else { throw DaemonOptions.complainNotRunning() }
+        let owner = try self.daemon.requireRunning()
         do {
             try StandardStreams.print(try JSONLine.of(try await self.daemon.ask("status", owner, within: patience)))
         } catch let error as DaemonOptions.NoAnswer {
-            StandardStreams.complain("the daemon (process \(owner.process)) does not answer: \(error.reason)")
+            StandardStreams.complain(error.description)
             throw ExitCode(4)
         }
     }
@@ -50,7 +50,7 @@ struct Stop: AsyncParsableCommand {
     @OptionGroup var daemon: DaemonOptions
 
     func run() async throws {
-        guard let owner = self.daemon.running else { throw DaemonOptions.complainNotRunning() }
+        let owner = try self.daemon.requireRunning()
         try await Self.stop(owner, self.daemon)
         try StandardStreams.print("stopped")
     }
@@ -109,13 +109,13 @@ struct Reload: AsyncParsableCommand {
     @OptionGroup var daemon: DaemonOptions
 
     func run() async throws {
-        guard let owner = self.daemon.running else { throw DaemonOptions.complainNotRunning() }
+        let owner = try self.daemon.requireRunning()
         do {
             let lines = try await self.daemon.ask("reload", owner, within: .seconds(60))
             guard case .list(let lines) = lines else { throw ToolFailure("the daemon answered something else") }
             for case .string(let line) in lines { try StandardStreams.print(line) }
         } catch let error as DaemonOptions.NoAnswer {
-            throw ToolFailure("the daemon (process \(owner.process)) does not answer: \(error.reason)")
+            throw ToolFailure(error.description)
         }
     }
 }
@@ -133,13 +133,13 @@ struct Drain: AsyncParsableCommand {
     @OptionGroup var daemon: DaemonOptions
 
     func run() async throws {
-        guard let owner = self.daemon.running else { throw DaemonOptions.complainNotRunning() }
+        let owner = try self.daemon.requireRunning()
         do {
             let limit = try self.daemon.file.read().drain + patience
             _ = try await self.daemon.ask("drain", owner, within: limit)
             try StandardStreams.print("drained")
         } catch let error as DaemonOptions.NoAnswer {
-            throw ToolFailure("the daemon (process \(owner.process)) does not answer: \(error.reason)")
+            throw ToolFailure(error.description)
         }
     }
 }

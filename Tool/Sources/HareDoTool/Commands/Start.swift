@@ -9,14 +9,6 @@ import HareDoDaemon
     import Foundation
 #endif
 
-#if canImport(Glibc)
-    import Glibc
-#elseif canImport(Musl)
-    import Musl
-#elseif canImport(Darwin)
-    import Darwin
-#endif
-
 struct Start: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Starts the daemon, and returns when it is ready.",

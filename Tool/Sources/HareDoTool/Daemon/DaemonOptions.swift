@@ -9,14 +9,6 @@ import HareDoDaemon
     import Foundation
 #endif
 
-#if canImport(Glibc)
-    import Glibc
-#elseif canImport(Musl)
-    import Musl
-#elseif canImport(Darwin)
-    import Darwin
-#endif
-
 /// Which daemon is meant: by its configuration, and by the file that it holds while it runs.
 struct DaemonOptions: ParsableArguments {
     @OptionGroup var file: Config.File
@@ -32,13 +24,15 @@ struct DaemonOptions: ParsableArguments {
     var runtime: RuntimeFolder { RuntimeFolder(environment: self.environment) }
     var pidPath: String { self.pidFile ?? self.runtime.pidFile }
 
-    var running: PidFile.Owner? {
-        if case .running(let owner) = PidFile.state(self.pidPath) { owner } else { nil }
+    /// - Throws: exit status 3, after saying so, if none runs.
+    func requireRunning() throws -> PidFile.Owner {
+        if let owner = self.running { return owner }
+        StandardStreams.complain("the daemon is not running")
+        throw ExitCode(3)
     }
 
-    static func complainNotRunning() -> any Error {
-        StandardStreams.complain("the daemon is not running")
-        return ExitCode(3)
+    var running: PidFile.Owner? {
+        if case .running(let owner) = PidFile.state(self.pidPath) { owner } else { nil }
     }
 
     /// Asks the running daemon.
@@ -56,13 +50,16 @@ struct DaemonOptions: ParsableArguments {
         } catch {
             switch error {
             case .refused(let reason): throw ToolFailure(reason)
-            case .noAnswer(let reason): throw NoAnswer(reason: reason)
+            case .noAnswer(let reason): throw NoAnswer(owner: owner, reason: reason)
             }
         }
     }
 
-    struct NoAnswer: Error {
+    struct NoAnswer: Error, CustomStringConvertible {
+        var owner: PidFile.Owner
         var reason: String
+
+        var description: String { "the daemon (process \(self.owner.process)) does not answer: \(self.reason)" }
     }
 
     /// Waits until the daemon is gone.

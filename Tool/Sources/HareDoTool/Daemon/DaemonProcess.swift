@@ -41,8 +41,8 @@ struct DaemonProcess {
             try runtime.prepare()
             let pidFile = try PidFile(self.options.pidPath, instance: instance)
             let key = try first.key ?? runtime.key()
-            let daemon = try Daemon(
-                instance: instance, logger: Logger(label: "haredo"),
+            let daemon = Daemon(
+                first, instance: instance, logger: Logger(label: "haredo"),
                 report: { line in StandardStreams.complain(line) },
                 read: { () throws(ConfigurationProblems) in
                     try DaemonConfiguration(path: path, environment: environment)
@@ -52,8 +52,6 @@ struct DaemonProcess {
             _ = consume pidFile
         } catch let failure as DaemonFailure {
             throw ToolFailure(failure.description)
-        } catch let problems as ConfigurationProblems {
-            throw ToolFailure(problems.description)
         }
     }
 
@@ -93,18 +91,11 @@ struct DaemonProcess {
     private static func follow(
         _ events: AsyncStream<Event>, _ daemon: Daemon, _ systemd: SystemdNotifier, _ detach: @Sendable () -> Void
     ) async -> (any Error)? {
-        var end: Task<Void, Never>?
-        func finish() {
-            systemd.stopping()
-            end = Task { await daemon.end() }
-        }
         for await event in events {
             switch event {
             case .isReady: detach()
             case .failed(let error): return error
-            case .request(.stop): if end == nil { finish() }
             case .signal(.sighup):
-                guard end == nil else { break }
                 systemd.reloading()
                 do {
                     _ = try await daemon.reload()
@@ -112,21 +103,19 @@ struct DaemonProcess {
                     StandardStreams.complain("nothing was reloaded: \(error)")
                 }
                 systemd.ready()
-            case .signal(let signal):
-                guard end == nil else { _exit(128 + signal.rawValue) }
-                finish()
-            }
-            if let ending = end {
-                // Its end, or a signal that ends it at once.
-                return await Self.wait(for: ending, events)
+            case .request(.stop), .signal:
+                systemd.stopping()
+                await Self.end(daemon, events)
+                return nil
             }
         }
         return nil
     }
 
-    private static func wait(for end: Task<Void, Never>, _ events: AsyncStream<Event>) async -> (any Error)? {
+    /// Ends the daemon; a signal that comes meanwhile ends the process.
+    private static func end(_ daemon: Daemon, _ events: AsyncStream<Event>) async {
         await withTaskGroup(of: Void.self) { group in
-            group.addTask { await end.value }
+            group.addTask { await daemon.end() }
             group.addTask {
                 for await event in events {
                     if case .signal(let signal) = event, signal != .sighup { _exit(128 + signal.rawValue) }
@@ -135,6 +124,5 @@ struct DaemonProcess {
             await group.next()
             group.cancelAll()
         }
-        return nil
     }
 }
