@@ -320,31 +320,40 @@ struct PeerTests {
     }
 }
 
-/// Opened once, waited for by any number.
+/// Opened once, waited for by any number. Whoever is cancelled waits no longer.
 final class AsyncGate: Sendable {
-    private enum State {
-        case closed([CheckedContinuation<Void, Never>])
-        case open
+    private struct State {
+        var isOpen = false
+        var last = 0
+        var waiting: [Int: CheckedContinuation<Void, Never>] = [:]
     }
-    private let state = NIOLockedValueBox(State.closed([]))
+    private let state = NIOLockedValueBox(State())
 
     func open() {
-        let waiting = self.state.withLockedValue { state -> [CheckedContinuation<Void, Never>] in
-            guard case .closed(let waiting) = state else { return [] }
-            state = .open
-            return waiting
+        let waiting = self.state.withLockedValue { state in
+            state.isOpen = true
+            defer { state.waiting = [:] }
+            return state.waiting
         }
-        for continuation in waiting { continuation.resume() }
+        for continuation in waiting.values { continuation.resume() }
     }
 
     func wait() async {
-        await withCheckedContinuation { continuation in
-            let isOpen = self.state.withLockedValue { state in
-                guard case .closed(let waiting) = state else { return true }
-                state = .closed(waiting + [continuation])
-                return false
+        let id = self.state.withLockedValue { state in
+            state.last += 1
+            return state.last
+        }
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let isOver = self.state.withLockedValue { state in
+                    // Cancelled before it could be found: asked under the lock that the handler takes.
+                    if !state.isOpen, !Task.isCancelled { state.waiting[id] = continuation }
+                    return state.waiting[id] == nil
+                }
+                if isOver { continuation.resume() }
             }
-            if isOpen { continuation.resume() }
+        } onCancel: {
+            self.state.withLockedValue { $0.waiting.removeValue(forKey: id) }?.resume()
         }
     }
 }

@@ -55,9 +55,12 @@ public struct ParkedMessages: Sendable {
     public func replay(limit: Int? = nil) async throws(HareDoError) -> Int {
         try ServiceOptions.require((limit ?? 1) >= 1, "at least 1 message has to be replayed, not \(limit ?? 1)")
         return try await self.peer.withParked(self.queue, orIfThereIsNone: 0) { channel, link throws(HareDoError) in
-            let count = min(try await Self.count(on: channel, self.queue), limit ?? .max)
+            var next = try await Self.next(on: channel, self.queue)
+            // Counted after the first: a replicated queue tells of how many it knew a moment ago, and what somebody has just
+            // looked at may be missing. Getting one waits for that.
+            let count = next == nil ? 0 : min(try await Self.count(on: channel, self.queue) + 1, limit ?? .max)
             var replayed = 0
-            while replayed < count, let delivery = try await Self.next(on: channel, self.queue) {
+            while let delivery = next {
                 let copy = MessageCopy(of: delivery, own: link.user).replayed
                 try await self.peer.publish(copy, to: self.service, on: link)
                 do throws(AMQPError) {
@@ -66,6 +69,7 @@ public struct ParkedMessages: Sendable {
                     throw HareDoError(error)
                 }
                 replayed += 1
+                next = replayed < count ? try await Self.next(on: channel, self.queue) : nil
             }
             return replayed
         }

@@ -79,6 +79,28 @@ struct RetryTests {
         }
     }
 
+    @Test("Whoever has looked at what is parked can bring it back at once", arguments: TestBroker.available)
+    func replayAfterLooking(broker: TestBroker) async throws {
+        try await broker.run { url in
+            try await withPair(url) { server, client in
+                // A replicated queue: that what was looked at is there again takes it a moment.
+                try await server.listen(as: .quorum, options: .init(onFailure: .park)) { _ in throw Failure() }
+                for round in 1...20 {
+                    _ = try? await client.call(server.name, data: "\(round)", timeout: .seconds(10))
+                    try await eventually("it is parked") { server.statistics.parkedMessages == 2 * round - 1 }
+                    let parked = client.parked(server.name)
+                    let seen = try await parked.list()
+                    #expect(seen.map(\.text) == ["\(round)"])
+                    let count = try await parked.replay()
+                    #expect(count == 1)
+                    try await eventually("it is parked again") { server.statistics.parkedMessages == 2 * round }
+                    try await parked.purge()
+                }
+                try await Self.clean(url, server.name)
+            }
+        }
+    }
+
     @Test("Nothing is tried that its caller would not wait for", arguments: TestBroker.available, Self.shapes)
     func deadline(broker: TestBroker, shape: QueueShape) async throws {
         try await broker.run("deadline(\(shape))") { url in
