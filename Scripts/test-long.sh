@@ -68,6 +68,7 @@ if wanted release || wanted kills || wanted cluster || wanted network; then
 fi
 # In a package of their own, because there is where libraries are loaded: plugins in an optimised program, for a minute
 # under traffic.
+! wanted plugins || Scripts/install-packages.sh libsqlite3-dev
 if wanted plugins && part 'Plugins: build' 1500 Scripts/swift build "${optimised[@]}" --package-path Tool --build-tests \
   --disable-xctest; then
   part 'Plugins' 600 "${run[@]}" "${optimised[@]}" --package-path Tool \

@@ -50,8 +50,12 @@ if [[ ${HAREDO_TEST_NO_FOREIGN:-} == 1 ]]; then
   fi
   printf '\n!!! Clients in other languages are not installed (HAREDO_TEST_NO_FOREIGN) !!!\n'
 else
-  step "Clients in other languages: install" Scripts/install-packages.sh python3-pika python3-amqp ruby-bunny amqp-tools
+  step "Clients in other languages: install" Scripts/install-packages.sh python3-pika python3-amqp ruby-bunny amqp-tools \
+    python3-prometheus-client
 fi
+title='Libraries'
+# A plugin of the tool's tests uses it.
+step "SQLite: install" Scripts/install-packages.sh libsqlite3-dev
 
 title='RabbitMQ'
 if [[ ${HAREDO_TEST_NO_RABBITMQ:-} == 1 ]]; then

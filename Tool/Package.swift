@@ -40,6 +40,17 @@ let fixtures: [(product: String, target: Target)] = [
             name: "Copy", dependencies: [.product(name: "HareDo", package: "HareDo")], path: "Fixtures/Copy",
             swiftSettings: ours)
     ),
+    // Those that the original's example file names.
+    (
+        "haredofixturevaqueroconfig",
+        .target(
+            name: "VaqueroConfig", dependencies: [hareDo, "CSQLite"], path: "Fixtures/VaqueroConfig",
+            swiftSettings: ours)
+    ),
+    (
+        "haredofixturevaquerolog",
+        .target(name: "VaqueroLog", dependencies: [hareDo], path: "Fixtures/VaqueroLog", swiftSettings: ours)
+    ),
     ("haredofixturedescriptor", .target(name: "FixtureDescriptor", path: "Fixtures/Descriptor")),
     ("haredofixtureundefined", .target(name: "FixtureUndefined", path: "Fixtures/Undefined")),
     ("haredofixturehidden", .target(name: "FixtureHidden", path: "Fixtures/Hidden")),
@@ -57,12 +68,19 @@ let package = Package(
         .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
         // Configuration files are YAML, as the original's.
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        // Health and metrics over HTTP; it depends on nothing.
+        .package(url: "https://github.com/swhitty/FlyingFox", from: "0.27.1"),
         // Of this only the type of a path, which swift-subprocess takes; Apple's systems have it built in.
         .package(url: "https://github.com/apple/swift-system", from: "1.5.0"),
     ],
     targets: [
         .target(
-            name: "HareDoDaemon", dependencies: [hareDo, .product(name: "Yams", package: "Yams")], swiftSettings: ours),
+            name: "HareDoDaemon",
+            dependencies: [
+                hareDo, .product(name: "Yams", package: "Yams"), .product(name: "FlyingFox", package: "FlyingFox"),
+                .product(name: "FlyingSocks", package: "FlyingFox"),
+            ],
+            swiftSettings: ours),
         .testTarget(name: "HareDoDaemonTests", dependencies: ["HareDoDaemon", hareDo], swiftSettings: ours),
         .target(
             name: "HareDoTool",
@@ -79,5 +97,7 @@ let package = Package(
             name: "HareDoToolTests",
             dependencies: ["HareDoTool", "HareDoCommand", "ReadmeProgram", hareDo, subprocess, system],
             swiftSettings: ours),
+        .systemLibrary(
+            name: "CSQLite", path: "Fixtures/CSQLite", providers: [.apt(["libsqlite3-dev"]), .brew(["sqlite"])]),
     ] + fixtures.map(\.target)
 )

@@ -9,7 +9,7 @@
 // its code and the program's agree about how those types look.
 
 // Goes up whenever a public declaration changes that plugins could use: see Docs/plugins.md.
-#define HAREDO_PLUGIN_ABI 2
+#define HAREDO_PLUGIN_ABI 3
 
 // "HareDo" and a one, read as a little-endian number, so that it is found in a file as well.
 #define HAREDO_PLUGIN_MAGIC UINT64_C(0x00016f4465726148)

@@ -27,13 +27,16 @@ public struct HareDoTool: AsyncParsableCommand {
             Commands other than `broker`, `demo` and `bench` use the broker given by --broker, or else by the environment variable \
             HAREDO_BROKER, or else RabbitMQ on this machine (amqp://guest:guest@localhost:5672).
 
-            Exit status: 0 done, 1 failed, 2 timed out, 64 wrong usage. Errors and logs go to standard error.
+            Exit status: 0 done, 1 failed, 2 timed out, 64 wrong usage; of commands to the daemon also 3 not running, 4 no \
+            answer, 5 refused, 6 running already, 7 a module or plugin could not be loaded, 66 no configuration, 69 no \
+            broker, 78 wrong configuration. Errors and logs go to standard error.
             """,
         version: Daemon.version,
         subcommands: [
             Demo.self, Broker.self, Call.self, Send.self, Listen.self, Parked.self, Services.self, Ping.self,
+            Stats.self,
             PluginCommand.self, Config.self, Start.self, Stop.self, Restart.self, Reload.self, Drain.self, Status.self,
-            Bench.self,
+            Control.self, Bench.self,
         ])
 
     public init() {}

@@ -29,6 +29,52 @@ struct ReadmeTests {
         #expect(readme.contains("It prints `1 -> 2`, `2 -> 3`, `3 -> 4`."))
     }
 
+    /// A command of a block marked `console`, and what is printed below it.
+    private struct Shown {
+        var words: [String]
+        var output: [String] = []
+    }
+
+    private static func commands(after heading: String, in text: String) throws -> [Shown] {
+        let after = try #require(text.firstRange(of: heading)?.upperBound)
+        let block = try #require(text[after...].firstMatch(of: /```console\n([\s\S]*?)```/)?.1)
+        return block.split(separator: "\n").reduce(into: []) { commands, line in
+            if line.hasPrefix("$ ") {
+                let command = line.dropFirst(2).split(separator: "#", maxSplits: 1)[0]
+                commands.append(Shown(words: command.split(separator: " ").map(String.init)))
+            } else if !commands.isEmpty {
+                commands[commands.count - 1].output.append(String(line))
+            }
+        }
+    }
+
+    @Test(
+        "The daemon's commands do what they say, in the README and in its document",
+        arguments: [("README.md", "**A service online in one file.**"), ("Docs/daemon.md", "# The daemon")])
+    func daemon(file: String, heading: String) async throws {
+        let text = try String(contentsOf: Self.root.appending(path: file), encoding: .utf8)
+        let commands = try Self.commands(after: heading, in: text)
+        #expect(commands.count >= 5)
+        try await DaemonPlace.with { place in
+            let port = try freePort()
+            var environment = place.environment
+            environment["HAREDO_BROKER"] = "amqp://guest:guest@127.0.0.1:\(port)"
+            for command in commands {
+                try #require(command.words.first == "haredo")
+                // Only the port is another.
+                let more = command.words.dropFirst().starts(with: ["config", "init"]) ? ["--port", "\(port)"] : []
+                let result = try await haredo(Array(command.words.dropFirst()) + more, environment: environment)
+                print("ledger: \(command.words.joined(separator: " ")) took \(result.duration)")
+                #expect(result.status == 0, "\(command.words): \(result.error)")
+                let printed = (result.error + result.text).replacing(/process \d+/, with: "process N")
+                for line in command.output {
+                    let line = line.replacing(/process \d+/, with: "process N")
+                    #expect(printed.split(separator: "\n").contains(Substring(line)), "\(command.words): \(printed)")
+                }
+            }
+        }
+    }
+
     @Test("Its commands exist")
     func commands() throws {
         let makefile = try String(contentsOf: Self.root.appending(path: "Makefile"), encoding: .utf8)

@@ -77,7 +77,7 @@ public struct BrokerSettings: Sendable, Hashable {
         Self.readHosts(map, &settings)
         settings.port = map.number("port", in: 1...65535)
         if let user = map.text("user") { settings.user = user }
-        Self.readPassword(map, &settings)
+        if let password = map.password() { settings.password = password }
         if let virtualHost = map.text("vhost") { settings.virtualHost = virtualHost }
         if let ssl = map.map("ssl") { Self.readTLS(ssl, &settings) }
         if let timeout = map.seconds("connect_timeout", in: 0.1...3600) { settings.connectTimeout = timeout }
@@ -95,23 +95,7 @@ public struct BrokerSettings: Sendable, Hashable {
             settings.hosts = hosts.map(\.text)
             if hosts.isEmpty { map.error("hosts", "is empty") }
         }
-        for host in settings.hosts where host.isEmpty || host.contains(where: { "/@, ".contains($0) }) {
-            map.error(hosts == nil ? "host" : "hosts", "has '\(host)', which is no name of a host")
-        }
-    }
-
-    private static func readPassword(_ map: MapReader, _ settings: inout BrokerSettings) {
-        if let password = map.text("password") { settings.password = password }
-        guard let file = map.text("password_file") else { return }
-        if map.has("password") { map.error("password_file", "cannot be given besides 'password'") }
-        guard let data = FileManager.default.contents(atPath: file) else {
-            map.error("password_file", "names '\(file)', which cannot be read")
-            return
-        }
-        // Editors end a file with a line end.
-        settings.password =
-            String(decoding: data, as: UTF8.self)
-            .split(separator: "\n", omittingEmptySubsequences: false).first.map(String.init) ?? ""
+        for host in settings.hosts { map.checkHost(host, hosts == nil ? "host" : "hosts") }
     }
 
     private static func readTLS(_ map: MapReader, _ settings: inout BrokerSettings) {

@@ -5,7 +5,7 @@ extension DaemonConfiguration {
     /// All that holds, defaults included and secrets masked.
     public var effective: ConfigurationValue {
         [
-            "system": ["broker": self.broker.effective],
+            "system": ["broker": self.broker.effective, "database": self.database?.effective ?? .null],
             "daemon": [
                 "queue": self.queue.effective, "key": self.key == nil ? nil : .string(Self.mask),
                 "modules": .map(Self.effective(self.modules)),
@@ -19,7 +19,8 @@ extension DaemonConfiguration {
                             return (service.name, value)
                         }, uniquingKeysWith: { $1 })),
                 "plugin_path": .list(self.pluginFolders.map { .string($0) }),
-                "drain_timeout": .double(self.drain / .seconds(1)),
+                "timeout": .double(self.timeout / .seconds(1)), "drain_timeout": .double(self.drain / .seconds(1)),
+                "http": self.httpPort.map { ["port": .integer(Int64($0))] } ?? .null,
                 "logging": [
                     "level": .string(self.logging.level.rawValue),
                     "format": self.logging.format == .json ? "json" : "text",
@@ -68,6 +69,17 @@ extension BrokerSettings {
             ],
             "connect_timeout": .double(self.connectTimeout / .seconds(1)),
             "unreachable": self.waits ? "wait" : "fail",
+        ]
+    }
+}
+
+extension DatabaseSettings {
+    fileprivate var effective: ConfigurationValue {
+        [
+            "driver": self.driver.map { .string($0) } ?? .null, "host": .string(self.host),
+            "port": self.port.map { .integer(Int64($0)) } ?? .null, "name": self.name.map { .string($0) } ?? .null,
+            "user": self.user.map { .string($0) } ?? .null,
+            "password": self.password == nil ? nil : .string(DaemonConfiguration.mask),
         ]
     }
 }

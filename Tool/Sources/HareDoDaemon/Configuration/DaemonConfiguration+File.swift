@@ -27,7 +27,9 @@ extension DaemonConfiguration {
         }
         let manager = FileManager.default
         guard manager.fileExists(atPath: path) else {
-            throw problem("there is no such configuration file. `haredo config init` writes one")
+            var missing = problem("there is no such configuration file. `haredo config init` writes one")
+            missing.isMissingFile = true
+            throw missing
         }
         guard let data = manager.contents(atPath: path) else { throw problem("the file cannot be read") }
         guard let text = String(validating: data, as: UTF8.self) else { throw problem("the file is not text in UTF-8") }

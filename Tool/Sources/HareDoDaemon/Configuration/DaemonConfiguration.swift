@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import HareDo
+public import HareDo
 
 /// What a daemon's configuration file says, checked.
 public struct DaemonConfiguration: Sendable, Hashable {
@@ -7,6 +7,8 @@ public struct DaemonConfiguration: Sendable, Hashable {
     public var file: String
     /// Which broker.
     public var broker: BrokerSettings
+    /// The database that modules and plugins use, if there is one.
+    public var database: DatabaseSettings?
     /// What it listens on.
     public var queue: QueueSettings
     /// What commands to the running daemon are signed with. `nil`: the daemon makes one.
@@ -17,8 +19,12 @@ public struct DaemonConfiguration: Sendable, Hashable {
     public var services: [ServiceSettings]
     /// Folders to look for plugins and modules in, before those of the environment.
     public var pluginFolders: [String]
+    /// How long plugins' calls wait that do not say so themselves.
+    public var timeout: Duration
     /// How long what was begun may take when the daemon ends.
     public var drain: Duration
+    /// The port on loopback where it tells over HTTP how it is; `nil`: nowhere.
+    public var httpPort: Int?
     /// What it logs, how and where.
     public var logging: LoggingSettings
     /// What is doubtful, and does not keep the daemon from running.
@@ -59,7 +65,10 @@ public struct DaemonConfiguration: Sendable, Hashable {
 
         self.file = file
         self.broker = system?.map("broker").map(BrokerSettings.read) ?? .embedded
-        if isReadableByAll { Self.warnOfPassword(system) }
+        self.database = system?.map("database").map(DatabaseSettings.read)
+        if isReadableByAll {
+            for section in ["broker", "database"] { system?.map(section)?.warnOfPassword() }
+        }
         system?.finish()
 
         let queue = daemon?.map("queue")
@@ -71,7 +80,12 @@ public struct DaemonConfiguration: Sendable, Hashable {
         self.services =
             daemon?.maps("services").map { name, _, map in ServiceSettings.read(name, map) } ?? []
         self.pluginFolders = daemon?.texts("plugin_path")?.map(\.text) ?? []
+        self.timeout = daemon?.seconds("timeout", in: 0.001...3600) ?? .seconds(1)
         self.drain = daemon?.seconds("drain_timeout", in: 0...3600) ?? .seconds(10)
+        let http = daemon?.map("http")
+        self.httpPort = http?.number("port", in: 1...65535)
+        if let http, !http.has("port") { http.error("port", "is missing: where to listen, on this machine") }
+        http?.finish()
         self.logging = daemon?.map("logging").map(LoggingSettings.read) ?? LoggingSettings()
         if let daemon {
             for folder in self.pluginFolders where !folder.hasPrefix("/") {
@@ -83,11 +97,6 @@ public struct DaemonConfiguration: Sendable, Hashable {
         self.warnings = []
         try problems.check()
         self.warnings = problems.warnings
-    }
-
-    private static func warnOfPassword(_ system: MapReader?) {
-        guard let map = system?.map("broker"), map.has("password"), map.text("password") != "guest" else { return }
-        map.warning("password", "can be read by everybody on this machine: `chmod o-r` the file, or use password_file")
     }
 
     /// A plugin has one configuration.

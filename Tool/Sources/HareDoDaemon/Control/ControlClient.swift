@@ -13,8 +13,10 @@ public struct ControlClient: Sendable {
     public enum Failure: Error, Sendable {
         /// Nobody answered in time, or nobody is there.
         case noAnswer(String)
-        /// The daemon did not want to.
+        /// The daemon takes no commands from whoever has this key, or the answer is not the daemon's.
         case refused(String)
+        /// The daemon could not do it.
+        case failed(String)
     }
 
     private let instance: String
@@ -69,7 +71,7 @@ public struct ControlClient: Sendable {
             throw Failure.refused("the answer is not signed with the daemon's key: it is somebody else's")
         }
         let response = try JSONDecoder().decode(ControlResponse.self, from: Data(reply.data))
-        if let error = response.error { throw Failure.refused(error) }
+        if let error = response.error { throw Failure.failed(error) }
         return response.result ?? .null
     }
 

@@ -29,6 +29,7 @@ public actor Daemon {
     private let began = ContinuousClock.now
     private let asked: AsyncStream<Request>.Continuation
     private var control: ControlServer?
+    private var http: HealthServer?
     private var broker: AMQPEmbeddedBroker?
     private var modules: [(name: String, module: any DaemonModule)] = []
     private var service: PeerService?
@@ -55,6 +56,7 @@ public actor Daemon {
         broker.connectTimeout = self.configuration.broker.connectTimeout
         broker.logger = logger
         self.peer = Peer(name: "haredo." + instance, broker)
+        self.peer.timeout = self.configuration.timeout
     }
 
     // MARK: - Starting
@@ -71,11 +73,18 @@ public actor Daemon {
             self.phase = .running
         } catch {
             await self.end(within: .zero)
-            throw (error as? DaemonFailure) ?? DaemonFailure((error as? HareDoError)?.message ?? "\(error)")
+            throw Self.failure(error)
         }
     }
 
     private func bringUp(key: String, waiting: @Sendable () -> Void) async throws {
+        if let port = self.configuration.httpPort {
+            // First, so that it can be seen waiting.
+            self.http = try await HealthServer.start(port: port, logger: self.logger) { [weak self] in
+                await self?.statistics()
+            }
+        }
+        if let database = self.configuration.database { self.peer.plugins.resources.add(database) }
         self.peer.plugins.searchPath = .standard(first: self.configuration.pluginFolders)
         try await self.makeModules()
         try await self.startBroker()
@@ -109,7 +118,7 @@ public actor Daemon {
                 self.report("module '\(settings.name)': loaded (\(library.path))")
             } catch {
                 // Plugins may rely on what it brings.
-                throw DaemonFailure("module '\(settings.name)': \((error as? HareDoError)?.message ?? "\(error)")")
+                throw Self.failure(error, of: "module '\(settings.name)'")
             }
         }
     }
@@ -126,7 +135,8 @@ public actor Daemon {
             guard error.code == .addressInUse else { throw error }
             throw DaemonFailure(
                 "port \(port) of this machine is taken, maybe by another broker: to use that one, say in 'system.broker' "
-                    + "where it is and leave out 'embedded'; or give 'system.broker.port' another number")
+                    + "where it is and leave out 'embedded'; or give 'system.broker.port' another number",
+                .unavailable)
         }
     }
 
@@ -155,19 +165,39 @@ public actor Daemon {
     }
 
     /// - Throws: only if the daemon does not do without it.
-    private func load(_ plugin: PluginSettings, below prefix: String) async throws {
+    private func load(_ plugin: PluginSettings, below prefix: String) async throws(DaemonFailure) {
+        let loaded = await self.told(plugin.name) { () throws(HareDoError) in
+            try await self.loadLibrary(plugin, below: prefix)
+        }
+        if !loaded.isDone, plugin.isRequired {
+            throw DaemonFailure("the plugin '\(plugin.name)', which is required, was not loaded", .notLoaded)
+        }
+    }
+
+    /// - Returns: what was done, for people.
+    private func loadLibrary(_ plugin: PluginSettings, below prefix: String) async throws(HareDoError) -> String {
         self.peer.plugins.searchPath.prefix = prefix
+        try await self.peer.plugins.load(plugin.name, configuration: plugin.configuration)
+        let source = self.peer.plugins.loaded.first { $0.name == plugin.name }?.source
+        return "loaded" + (source.map { " (\($0))" } ?? "")
+    }
+
+    /// Does something with a plugin, and tells how that went: whoever looks on, and if it failed the log and the system's.
+    private func told(
+        _ plugin: String, _ body: () async throws(HareDoError) -> String
+    ) async -> (line: String, isDone: Bool) {
         do throws(HareDoError) {
-            try await self.peer.plugins.load(plugin.name, configuration: plugin.configuration)
-            let source = self.peer.plugins.loaded.first { $0.name == plugin.name }?.source
-            self.report("plugin '\(plugin.name)': loaded (\(source?.description ?? ""))")
+            let line = "plugin '\(plugin)': \(try await body())"
+            self.report(line)
+            return (line, true)
         } catch {
-            self.report("plugin '\(plugin.name)': FAILED: \(error.message)")
+            let line = "plugin '\(plugin)': FAILED: \(error.message)"
+            self.report(line)
             self.logger.error(
-                "a plugin could not be loaded", metadata: ["plugin": "\(plugin.name)", "error": "\(error.message)"])
-            if plugin.isRequired {
-                throw DaemonFailure("the plugin '\(plugin.name)', which is required, was not loaded")
-            }
+                "a plugin failed to be loaded or unloaded",
+                metadata: ["plugin": "\(plugin)", "error": "\(error.message)"])
+            if self.configuration.logging.target != .syslog { Syslog.write(.error, line) }
+            return (line, false)
         }
     }
 
@@ -193,15 +223,36 @@ public actor Daemon {
         do {
             try await body()
         } catch {
-            throw DaemonFailure("\(what): \((error as? HareDoError)?.message ?? "\(error)")")
+            throw Self.failure(error, of: what)
         }
+    }
+
+    /// What keeps it from running.
+    private static func failure(_ error: any Error) -> DaemonFailure {
+        switch error {
+        case let failure as DaemonFailure: failure
+        case let error as HareDoError:
+            DaemonFailure(
+                error.message,
+                [.noBroker, .connectionLost, .brokerRefused].contains(error.code) ? .unavailable : .other)
+        default: DaemonFailure("\(error)")
+        }
+    }
+
+    /// What keeps a module from working.
+    private static func failure(_ error: any Error, of module: String) -> DaemonFailure {
+        DaemonFailure("\(module): \(Self.failure(error).description)", .notLoaded)
     }
 
     // MARK: - Commands
 
+    /// Those that modules bring.
+    private var commands: [ControlCommand] { self.modules.flatMap(\.module.commands) }
+
     private func perform(_ request: ControlRequest) async throws -> ConfigurationValue {
         switch request.command {
-        case "status": return await self.status()
+        case "status": return await self.statistics().status
+        case "stats": return try ConfigurationValue(encoding: await self.statistics())
         case "plugins": return .list(try self.peer.plugins.loaded.map(ConfigurationValue.init(encoding:)))
         case "reload": return .list(try await self.reload().map { .string($0) })
         case "drain":
@@ -210,37 +261,30 @@ public actor Daemon {
         case "stop":
             self.asked.yield(.stop)
             return "stopping"
+        case "commands":
+            return .map(
+                Dictionary(self.commands.map { ($0.name, .string($0.summary)) }, uniquingKeysWith: { one, _ in one }))
         default:
-            if let command = self.modules.flatMap(\.module.commands).first(where: { $0.name == request.command }) {
+            if let command = self.commands.first(where: { $0.name == request.command }) {
                 return try await command(request.arguments)
             }
-            throw DaemonFailure("there is no command '\(request.command)'")
+            throw DaemonFailure(
+                "there is no command '\(request.command)'; of its modules the daemon has "
+                    + (self.commands.isEmpty ? "none" : self.commands.map(\.name).joined(separator: ", ")))
         }
     }
 
-    /// What `haredo status` prints.
-    public func status() async -> ConfigurationValue {
-        let plugins = self.peer.plugins.loaded
+    /// How it is.
+    public func statistics() async -> DaemonStatistics {
         let counts = self.peer.statistics
-        let refused = await self.control?.refused ?? 0
-        return [
-            "time": .string(WallClock.text()), "pid": .string("\(WallClock.process)"),
-            "plugins": .list(plugins.map { .string($0.name) }), "version": .string(Self.version),
-            "uptime": .double(((ContinuousClock.now - self.began) / .seconds(1) * 10).rounded() / 10),
-            "instance": .string(self.instance), "phase": .string(self.phase.rawValue),
-            "queue": .string(self.configuration.queue.name),
-            "broker": self.broker == nil
-                ? .string("\(self.peer.configuration)") : .string("embedded, \(self.peer.configuration)"),
-            "healthy": .bool(self.peer.health == .healthy),
-            "counts": [
-                "messages": .integer(Int64(plugins.reduce(0) { $0 + $1.messages })),
-                "errors": .integer(Int64(plugins.reduce(0) { $0 + $1.errors })),
-                "inFlight": .integer(Int64(plugins.reduce(0) { $0 + $1.inFlight })),
-                "unserved": .integer(Int64(counts.unservedMessages)),
-                "expired": .integer(Int64(counts.expiredRequests)),
-                "parked": .integer(Int64(counts.parkedMessages)), "refusedCommands": .integer(Int64(refused)),
-            ],
-        ]
+        let broker = "\(self.peer.configuration)"
+        return DaemonStatistics(
+            version: Self.version, process: WallClock.process, instance: self.instance, phase: self.phase,
+            uptime: ((ContinuousClock.now - self.began) / .seconds(1) * 10).rounded() / 10,
+            queue: self.configuration.queue.name, broker: self.broker == nil ? broker : "embedded, " + broker,
+            isHealthy: self.peer.health == .healthy, plugins: self.peer.plugins.loaded,
+            unserved: counts.unservedMessages, expired: counts.expiredRequests, parked: counts.parkedMessages,
+            refusedCommands: await self.control?.refused ?? 0)
     }
 
     /// Reads the configuration again, and does what is different: plugins whose configuration changed are replaced, new
@@ -264,49 +308,38 @@ public actor Daemon {
             ("daemon.queue", new.queue == self.configuration.queue),
             ("daemon.key", new.key == self.configuration.key),
             ("daemon.modules", new.modules == self.configuration.modules),
+            ("system.database", new.database == self.configuration.database),
+            ("daemon.http", new.httpPort == self.configuration.httpPort),
         ]
         if let changed = fixed.first(where: { !$0.1 })?.0 {
             throw DaemonFailure("'\(changed)' has changed: that takes a restart; nothing was reloaded")
         }
+        self.peer.timeout = new.timeout
         let change = PluginChange(from: self.configuration.services, to: new.services)
         self.configuration = new
         var lines: [String] = []
         for name in change.removed {
             lines.append(
-                await self.line("plugin '\(name)'", "unloaded") { () throws(HareDoError) in
+                await self.told(name) { () throws(HareDoError) in
                     try await self.peer.plugins.unload(name)
-                })
+                    return "unloaded"
+                }.line)
         }
         for placed in change.changed {
             let plugin = placed.plugin
             lines.append(
-                await self.line("plugin '\(plugin.name)'", "replaced") { () throws(HareDoError) in
+                await self.told(plugin.name) { () throws(HareDoError) in
                     try await self.peer.plugins.reload(plugin.name, configuration: plugin.configuration)
-                })
+                    return "replaced"
+                }.line)
         }
         for placed in change.added {
-            let (plugin, prefix) = (placed.plugin, placed.prefix)
             lines.append(
-                await self.line("plugin '\(plugin.name)'", "loaded") { () throws(HareDoError) in
-                    self.peer.plugins.searchPath.prefix = prefix
-                    try await self.peer.plugins.load(plugin.name, configuration: plugin.configuration)
-                })
+                await self.told(placed.plugin.name) { () throws(HareDoError) in
+                    try await self.loadLibrary(placed.plugin, below: placed.prefix)
+                }.line)
         }
         return lines.isEmpty ? ["nothing has changed"] : lines
-    }
-
-    private func line(
-        _ what: String, _ done: String, _ body: () async throws(HareDoError) -> Void
-    ) async -> String {
-        var line = "\(what): \(done)"
-        do throws(HareDoError) {
-            try await body()
-        } catch {
-            line = "\(what): FAILED: \(error.message)"
-            self.logger.error("a plugin could not be \(done)", metadata: ["error": "\(line)"])
-        }
-        self.report(line)
-        return line
     }
 
     // MARK: - Ending
@@ -330,6 +363,7 @@ public actor Daemon {
         await self.peer.disconnect(within: max(deadline - .now, .seconds(1)))
         for (_, module) in self.modules.reversed() { await module.finalize() }
         await self.broker?.stop()
+        await self.http?.stop()
         self.asked.finish()
         self.phase = .ended
     }

@@ -43,7 +43,7 @@ public struct DaemonLogHandler: LogHandler {
             }
         switch self.settings.target {
         case .standard: Self.write(line + "\n")
-        case .syslog: Self.syslog(event.level, line)
+        case .syslog: Syslog.write(event.level, line)
         }
     }
 
@@ -78,18 +78,5 @@ public struct DaemonLogHandler: LogHandler {
                 _ = Darwin.write(2, buffer.baseAddress, buffer.count)
             #endif
         }
-    }
-
-    private static func syslog(_ level: Logger.Level, _ line: String) {
-        let priority: Int32 =
-            switch level {
-            case .trace, .debug: LOG_DEBUG
-            case .info: LOG_INFO
-            case .notice: LOG_NOTICE
-            case .warning: LOG_WARNING
-            case .error: LOG_ERR
-            case .critical: LOG_CRIT
-            }
-        line.withCString { text in withVaList([text]) { vsyslog(priority | LOG_DAEMON, "%s", $0) } }
     }
 }

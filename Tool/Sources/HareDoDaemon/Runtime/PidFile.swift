@@ -41,7 +41,7 @@ public struct PidFile: ~Copyable {
             close(descriptor)
             throw DaemonFailure(
                 "a daemon runs already" + (owner.map { " (process \($0.process))" } ?? "")
-                    + ": it has the pid file '\(path)'")
+                    + ": it has the pid file '\(path)'", .runsAlready)
         }
         let bytes = Array("\(getpid())\n\(instance)\n".utf8)
         guard ftruncate(descriptor, 0) == 0, pwrite(descriptor, bytes, bytes.count, 0) == bytes.count else {

@@ -84,10 +84,3 @@ public struct RuntimeFolder: Sendable, Hashable {
             .flatMap { $0.isEmpty ? nil : $0 }
     }
 }
-
-/// What keeps a daemon from running.
-public struct DaemonFailure: Error, Hashable, Sendable, CustomStringConvertible {
-    /// What went wrong, and what to do.
-    public var description: String
-    init(_ description: String) { self.description = description }
-}

@@ -21,7 +21,7 @@ struct Config: AsyncParsableCommand {
               haredo config check --config ./haredo.conf
               haredo config show
             """,
-        subcommands: [Init.self, Check.self, Show.self, Broker.self])
+        subcommands: [Init.self, Check.self, Show.self, Broker.self, Database.self])
 
     struct File: ParsableArguments {
         @Option(help: ArgumentHelp("The configuration file.", valueName: "file"))
@@ -31,12 +31,8 @@ struct Config: AsyncParsableCommand {
         var path: String { DaemonConfiguration.path(self.config, environment: self.environment) }
 
         /// - Throws: all that is wrong, one line for each.
-        func read() throws -> DaemonConfiguration {
-            do {
-                return try DaemonConfiguration(path: self.path, environment: self.environment)
-            } catch {
-                throw ToolFailure(error.description)
-            }
+        func read() throws(ConfigurationProblems) -> DaemonConfiguration {
+            try DaemonConfiguration(path: self.path, environment: self.environment)
         }
     }
 
@@ -72,7 +68,7 @@ struct Config: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Says what is wrong in the file, all of it, with lines and columns.",
             discussion: """
-                Exits with 1 if the daemon would not start with it.
+                Exits with 78 if the daemon would not start with it.
 
                 Examples:
                   haredo config check

@@ -62,11 +62,6 @@ extension Config {
             guard (self.cert == nil) == (self.key == nil) else { throw ValidationError("--cert and --key go together") }
         }
 
-        private var password: String? {
-            let environment = ProcessInfo.processInfo.environment
-            return environment["HAREDO_PASSWORD"] ?? environment["PRBPASSWORD"]
-        }
-
         func run() async throws {
             if self.test {
                 try await self.tryIt()
@@ -80,7 +75,7 @@ extension Config {
             settings.hosts = [self.host]
             settings.port = self.port ?? (self.ssl ? 5671 : 5672)
             settings.user = self.user
-            settings.password = self.password ?? ""
+            settings.password = Config.password ?? ""
             settings.virtualHost = self.vhost
             if self.ssl {
                 settings.tls = BrokerSettings.TLS(certificate: self.cert, key: self.key, authorities: self.ca)
@@ -93,39 +88,19 @@ extension Config {
             var configuration = Peer.Configuration.url(settings.connectionURL)
             configuration.reconnects = false
             let peer = Peer(configuration)
-            do throws(HareDoError) {
+            try await Config.tell("the broker has not answered yet") {
                 try await peer.connect()
-            } catch {
-                try StandardStreams.print("failed: \(error.message)")
-                throw ExitCode(1)
+                await peer.disconnect()
             }
-            await peer.disconnect()
-            try StandardStreams.print("succeeded")
         }
 
         private func write() throws {
-            let path = self.file.path
-            guard let data = FileManager.default.contents(atPath: path),
-                let text = String(validating: data, as: UTF8.self)
-            else { throw ToolFailure("'\(path)' cannot be read. `haredo config init` writes one") }
-            var edit = ConfigurationEdit(text, file: path)
-            do {
+            try self.file.edit { edit in
                 if !self.ssl, edit.has(["system", "broker", "ssl"]) {
                     try edit.set(["system", "broker", "ssl", "enable"], to: .flag(false))
                 }
-                for (key, value) in self.values {
-                    try edit.set(["system", "broker"] + key, to: value)
-                }
-                // Nothing is written that a daemon would not start with.
-                _ = try DaemonConfiguration(
-                    text: edit.text, file: path, environment: ProcessInfo.processInfo.environment)
-            } catch let failure as DaemonFailure {
-                throw ToolFailure(failure.description)
-            } catch let problems as ConfigurationProblems {
-                throw ToolFailure(problems.description)
+                for (key, value) in self.values { try edit.set(["system", "broker"] + key, to: value) }
             }
-            try NewFile.replace(path, with: edit.text)
-            try StandardStreams.print("written: \(path)")
         }
 
         private var values: [([String], ConfigurationEdit.Value)] {
@@ -133,7 +108,7 @@ extension Config {
                 (["embedded"], .flag(false)), (["host"], .text(self.host)), (["user"], .text(self.user)),
                 (["vhost"], .text(self.vhost)),
             ]
-            if let password { values.append((["password"], .text(password))) }
+            if let password = Config.password { values.append((["password"], .text(password))) }
             if self.ssl {
                 values += [(["ssl", "enable"], .flag(true)), (["ssl", "port"], .number(self.port ?? 5671))]
                 for (key, file) in [("tls_cert", self.cert), ("tls_key", self.key), ("tls_ca", self.ca)] {

@@ -11,37 +11,12 @@ import HareDoDaemon
     import Darwin
 #endif
 
-/// How long a running daemon may take to answer.
-private let patience = Duration.seconds(5)
-
-struct Status: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        abstract: "Shows how the running daemon is, as one JSON object.",
-        discussion: """
-            Exits with 0 if it runs, 3 if it does not, 4 if it does not answer.
-
-            Examples:
-              haredo status
-            """)
-
-    @OptionGroup var daemon: DaemonOptions
-
-    func run() async throws {
-        let owner = try self.daemon.requireRunning()
-        do {
-            try StandardStreams.print(try JSONLine.of(try await self.daemon.ask("status", owner, within: patience)))
-        } catch let error as DaemonOptions.NoAnswer {
-            StandardStreams.complain(error.description)
-            throw ExitCode(4)
-        }
-    }
-}
-
 struct Stop: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Has the running daemon finish what it has begun, and end.",
         discussion: """
-            Returns when it has ended. If it does not answer it is sent SIGTERM, and that is said. Exits with 3 if none runs.
+            Returns when it has ended. If it does not answer it is sent SIGTERM, and that is said. Exits with 3 if none \
+            runs, and with 5 if it refuses the command.
 
             Examples:
               haredo stop
@@ -56,19 +31,24 @@ struct Stop: AsyncParsableCommand {
     }
 
     static func stop(_ owner: PidFile.Owner, _ options: DaemonOptions) async throws {
-        do {
-            _ = try await options.ask("stop", owner, within: patience)
-        } catch {
-            let reason = (error as? DaemonOptions.NoAnswer)?.reason ?? ToolFailure(error)?.message ?? "\(error)"
-            StandardStreams.complain(
-                "sending SIGTERM to process \(owner.process), because it was not told to stop: \(reason)")
-            guard kill(owner.process, SIGTERM) == 0 else {
-                throw ToolFailure("cannot send it: \(String(cString: strerror(errno)))")
+        try await Progress.during("the daemon finishes what it has begun") {
+            do {
+                _ = try await options.ask("stop", of: owner)
+            } catch {
+                let failure = ToolFailure(error)
+                // It is there, and does not want to be told by whoever has another key.
+                if failure?.status == ToolFailure.Status.refused.rawValue { throw error }
+                StandardStreams.complain(
+                    "sending SIGTERM to process \(owner.process), because it was not told to stop: "
+                        + (failure?.message ?? "\(error)"))
+                guard kill(owner.process, SIGTERM) == 0 else {
+                    throw ToolFailure("cannot send it: \(String(cString: strerror(errno)))")
+                }
             }
-        }
-        let drain = (try? options.file.read())?.drain ?? .seconds(10)
-        guard try await options.waitForEnd(within: drain + .seconds(10)) else {
-            throw ToolFailure("the daemon (process \(owner.process)) has not ended \(drain + .seconds(10)) later")
+            let limit = ((try? options.file.read())?.drain ?? .seconds(10)) + .seconds(10)
+            guard try await options.waitForEnd(within: limit) else {
+                throw ToolFailure("the daemon (process \(owner.process)) has not ended \(limit) later", .timedOut)
+            }
         }
     }
 }
@@ -110,13 +90,12 @@ struct Reload: AsyncParsableCommand {
 
     func run() async throws {
         let owner = try self.daemon.requireRunning()
-        do {
-            let lines = try await self.daemon.ask("reload", owner, within: .seconds(60))
-            guard case .list(let lines) = lines else { throw ToolFailure("the daemon answered something else") }
-            for case .string(let line) in lines { try StandardStreams.print(line) }
-        } catch let error as DaemonOptions.NoAnswer {
-            throw ToolFailure(error.description)
+        let daemon = self.daemon
+        let lines = try await Progress.during("the daemon reads its configuration again") {
+            try await daemon.ask("reload", of: owner, within: .seconds(60))
         }
+        guard case .list(let lines) = lines else { throw ToolFailure("the daemon answered something else") }
+        for case .string(let line) in lines { try StandardStreams.print(line) }
     }
 }
 
@@ -134,12 +113,60 @@ struct Drain: AsyncParsableCommand {
 
     func run() async throws {
         let owner = try self.daemon.requireRunning()
-        do {
-            let limit = try self.daemon.file.read().drain + patience
-            _ = try await self.daemon.ask("drain", owner, within: limit)
-            try StandardStreams.print("drained")
-        } catch let error as DaemonOptions.NoAnswer {
-            throw ToolFailure(error.description)
+        let limit = try self.daemon.file.read().drain + DaemonOptions.patience
+        let daemon = self.daemon
+        _ = try await Progress.during("the daemon finishes what it has begun") {
+            try await daemon.ask("drain", of: owner, within: limit)
+        }
+        try StandardStreams.print("drained")
+    }
+}
+
+struct Control: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Has the running daemon do a command that one of its modules brings.",
+        discussion: """
+            Which there are, it says itself: `haredo control commands`. What the command returns is printed as JSON.
+
+            Examples:
+              haredo control commands
+              haredo control rotate -a table=log -a days:=30
+            """)
+
+    @Argument(help: "The command's name.")
+    var name: String
+
+    @Option(
+        name: .shortAndLong,
+        help: ArgumentHelp(
+            "An argument: name=text, or name:=value for a number, true, false or null. May be repeated.",
+            valueName: "name=value"), transform: { try asUsage($0, HeaderArgument.init(_:)) })
+    var argument: [HeaderArgument] = []
+
+    @Option(help: ArgumentHelp("How long it may take, in seconds.", valueName: "seconds"))
+    var timeout = Seconds(5)
+
+    @OptionGroup var daemon: DaemonOptions
+
+    func run() async throws {
+        let owner = try self.daemon.requireRunning()
+        let arguments = Dictionary(self.argument.map { ($0.name, $0.configuration) }, uniquingKeysWith: { $1 })
+        let (name, timeout, daemon) = (self.name, self.timeout.duration, self.daemon)
+        let result = try await Progress.during("the daemon does '\(name)'") {
+            try await daemon.ask(name, arguments, of: owner, within: timeout)
+        }
+        try StandardStreams.print(try JSONLine.of(result))
+    }
+}
+
+extension HeaderArgument {
+    fileprivate var configuration: ConfigurationValue {
+        switch self.value {
+        case .boolean(let flag): .bool(flag)
+        case .integer(let number): .integer(number)
+        case .double(let number): .double(number)
+        case .string(let text): .string(text)
+        default: .null
         }
     }
 }

@@ -15,29 +15,30 @@ struct Ping: AsyncParsableCommand {
     @Argument(help: "The service's name.")
     var name: String
 
-    @Option(help: ArgumentHelp("How long to wait for an answer, in seconds.", valueName: "seconds"))
-    var timeout = Seconds(1)
+    @Flag(help: "Print one JSON object.")
+    var json = false
 
-    @Option(help: ArgumentHelp("The namespace of the service, if it has one.", valueName: "name"))
-    var namespace = ""
-
-    @OptionGroup var broker: BrokerOptions
-    @OptionGroup var common: CommonOptions
+    @OptionGroup var discovery: DiscoveryOptions
 
     func run() async throws {
-        self.common.apply()
-        var configuration = try self.broker.configuration()
-        configuration.namespace = self.namespace
+        let configuration = try self.discovery.configuration()
         let (reports, time) = try await Peer.with(configuration) { peer in
             let began = ContinuousClock.now
             let reports = try await peer.services(
-                .named(self.name), asking: .ping, within: self.timeout.duration, quorum: 1)
+                .named(self.name), asking: .ping, within: self.discovery.timeout.duration, quorum: 1)
             return (reports, ContinuousClock.now - began)
         }
         guard let report = reports.first else {
-            throw ToolFailure("no service '\(self.name)' answered within \(self.timeout) s")
+            throw ToolFailure("no service '\(self.name)' answered within \(self.discovery.timeout) s")
         }
         let milliseconds = (time / .milliseconds(1) * 10).rounded() / 10
-        try StandardStreams.print("\(report.name) \(report.instance) answered in \(milliseconds) ms")
+        guard self.json else {
+            try StandardStreams.print("\(report.name) \(report.instance) answered in \(milliseconds) ms")
+            return
+        }
+        let answer: ConfigurationValue = [
+            "name": .string(report.name), "instance": .string(report.instance), "milliseconds": .double(milliseconds),
+        ]
+        try StandardStreams.print(try JSONLine.of(answer))
     }
 }

@@ -11,7 +11,7 @@ import HareDo
 struct PluginCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "plugin",
-        abstract: "Writes, checks and lists plugins.",
+        abstract: "Writes, checks and lists plugins, and shows those of the running daemon.",
         discussion: """
             A plugin is a shared library that a program of HareDo loads by its name, and whose messages have its name in \
             their header `uuid`.
@@ -20,8 +20,9 @@ struct PluginCommand: AsyncParsableCommand {
               haredo plugin new hello
               haredo plugin check .build/debug/libhello.so
               haredo plugin list
+              haredo plugin loaded
             """,
-        subcommands: [New.self, Check.self, List.self])
+        subcommands: [New.self, Check.self, List.self, Loaded.self])
 
     struct New: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -122,6 +123,33 @@ struct PluginCommand: AsyncParsableCommand {
             guard plugins.isEmpty else { return }
             let looked = searchPath.folders.map { $0 + "/" + searchPath.prefix }
             StandardStreams.complain("there are no plugins in " + looked.joined(separator: ", "))
+        }
+    }
+
+    struct Loaded: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Shows the plugins of the running daemon, and what they have done.",
+            discussion: """
+                Exits with 3 if no daemon runs.
+
+                Examples:
+                  haredo plugin loaded
+                  haredo plugin loaded --json
+                """)
+
+        @Flag(help: "Print one JSON object for each plugin.")
+        var json = false
+
+        @OptionGroup var daemon: DaemonOptions
+
+        func run() async throws {
+            let owner = try self.daemon.requireRunning()
+            let answer = try await self.daemon.ask("plugins", of: owner)
+            let plugins = try ConfigurationReader(answer, of: "the daemon's answer").decode([PluginInformation].self)
+            let table = [LoadedPluginRow.heading] + plugins.map { LoadedPluginRow($0).columns }
+            for line in self.json ? try plugins.map(JSONLine.of) : Columns.aligned(table) {
+                try StandardStreams.print(line)
+            }
         }
     }
 }

@@ -17,27 +17,13 @@ struct Services: AsyncParsableCommand {
     @Argument(help: "Only the instances of the service with this name.")
     var name: String?
 
-    @Option(help: ArgumentHelp("How long to wait for answers, in seconds.", valueName: "seconds"))
-    var timeout = Seconds(1)
-
-    @Option(help: ArgumentHelp("The namespace of the services, if they have one.", valueName: "name"))
-    var namespace = ""
+    @OptionGroup var discovery: DiscoveryOptions
 
     @Flag(help: "Print everything there is, one JSON object for each service.")
     var json = false
 
-    @OptionGroup var broker: BrokerOptions
-    @OptionGroup var common: CommonOptions
-
     func run() async throws {
-        self.common.apply()
-        var configuration = try self.broker.configuration()
-        configuration.namespace = self.namespace
-        let reports = try await Peer.with(configuration) { peer in
-            try await peer.services(
-                self.name.map { .named($0) } ?? .all, asking: .statistics, within: self.timeout.duration)
-        }
-        guard !reports.isEmpty else { throw ToolFailure("no service answered within \(self.timeout) s") }
+        let reports = try await self.discovery.ask(self.name.map { .named($0) } ?? .all, .statistics)
         for line in self.json ? try reports.map(JSONLine.of) : Self.table(reports) { try StandardStreams.print(line) }
     }
 

@@ -40,21 +40,12 @@ struct Start: AsyncParsableCommand {
         // Mistakes are told here, before anything is started.
         _ = try self.daemon.file.read()
         let runtime = self.daemon.runtime
-        do {
-            try runtime.prepare()
-        } catch {
-            throw ToolFailure(error.description)
-        }
+        try runtime.prepare()
         var environment = ProcessInfo.processInfo.environment
         environment[Background.logVariable] = runtime.logFile
         var arguments = ["start", "--foreground", "--config", self.daemon.file.path]
         if let pidFile = self.daemon.pidFile { arguments += ["--pid-file", pidFile] }
-        let started: Background.Started
-        do {
-            started = try Background.start(Self.program, arguments, environment: environment)
-        } catch {
-            throw ToolFailure(error.description)
-        }
+        let started = try Background.start(Self.program, arguments, environment: environment)
         // Until it is ready, or gone.
         try Relay.toStandardError(from: started.standardError)
         let limit = ContinuousClock.now + .seconds(10)

@@ -24,11 +24,9 @@ struct DaemonOptions: ParsableArguments {
     var runtime: RuntimeFolder { RuntimeFolder(environment: self.environment) }
     var pidPath: String { self.pidFile ?? self.runtime.pidFile }
 
-    /// - Throws: exit status 3, after saying so, if none runs.
-    func requireRunning() throws -> PidFile.Owner {
-        if let owner = self.running { return owner }
-        StandardStreams.complain("the daemon is not running")
-        throw ExitCode(3)
+    func requireRunning() throws(ToolFailure) -> PidFile.Owner {
+        guard let owner = self.running else { throw ToolFailure("the daemon is not running", .notRunning) }
+        return owner
     }
 
     var running: PidFile.Owner? {
@@ -37,7 +35,8 @@ struct DaemonOptions: ParsableArguments {
 
     /// Asks the running daemon.
     func ask(
-        _ command: String, _ owner: PidFile.Owner, within timeout: Duration
+        _ command: String, _ arguments: [String: ConfigurationValue] = [:], of owner: PidFile.Owner,
+        within timeout: Duration = Self.patience
     ) async throws -> ConfigurationValue {
         let configuration = try self.file.read()
         guard let key = configuration.key ?? self.runtime.existingKey else {
@@ -46,21 +45,19 @@ struct DaemonOptions: ParsableArguments {
         }
         do {
             return try await ControlClient(instance: owner.instance, key: key).call(
-                command, through: .url(configuration.broker.connectionURL), within: timeout)
+                command, arguments, through: .url(configuration.broker.connectionURL), within: timeout)
         } catch {
             switch error {
-            case .refused(let reason): throw ToolFailure(reason)
-            case .noAnswer(let reason): throw NoAnswer(owner: owner, reason: reason)
+            case .failed(let reason): throw ToolFailure(reason)
+            case .refused(let reason): throw ToolFailure(reason, .refused)
+            case .noAnswer(let reason):
+                throw ToolFailure("the daemon (process \(owner.process)) does not answer: \(reason)", .noAnswer)
             }
         }
     }
 
-    struct NoAnswer: Error, CustomStringConvertible {
-        var owner: PidFile.Owner
-        var reason: String
-
-        var description: String { "the daemon (process \(self.owner.process)) does not answer: \(self.reason)" }
-    }
+    /// How long a running daemon may take to answer.
+    static let patience = Duration.seconds(5)
 
     /// Waits until the daemon is gone.
     func waitForEnd(within limit: Duration) async throws -> Bool {

@@ -37,22 +37,18 @@ struct DaemonProcess {
         let runtime = self.options.runtime
         let path = self.options.file.path
         let instance = Daemon.makeInstance()
-        do {
-            try runtime.prepare()
-            let pidFile = try PidFile(self.options.pidPath, instance: instance)
-            let key = try first.key ?? runtime.key()
-            let daemon = Daemon(
-                first, instance: instance, logger: Logger(label: "haredo"),
-                report: { line in StandardStreams.complain(line) },
-                read: { () throws(ConfigurationProblems) in
-                    try DaemonConfiguration(path: path, environment: environment)
-                })
-            try await Self.run(daemon, key: key, signals, SystemdNotifier(environment: environment), environment)
-            // Held until here.
-            _ = consume pidFile
-        } catch let failure as DaemonFailure {
-            throw ToolFailure(failure.description)
-        }
+        try runtime.prepare()
+        let pidFile = try PidFile(self.options.pidPath, instance: instance)
+        let key = try first.key ?? runtime.key()
+        let daemon = Daemon(
+            first, instance: instance, logger: Logger(label: "haredo"),
+            report: { line in StandardStreams.complain(line) },
+            read: { () throws(ConfigurationProblems) in
+                try DaemonConfiguration(path: path, environment: environment)
+            })
+        try await Self.run(daemon, key: key, signals, SystemdNotifier(environment: environment), environment)
+        // Held until here.
+        _ = consume pidFile
     }
 
     private static func run(

@@ -32,7 +32,7 @@ enum StandardStreams {
     /// Tells the user of something that is not the command's result.
     static func complain(_ message: String) {
         // If not even that can be written there is nobody left to tell.
-        try? Self.write("haredo: " + message + "\n", to: .error)
+        try? Self.write(Paint(.error)(.red, "haredo:") + " " + message + "\n", to: .error)
     }
 
     static func write(_ text: String, to stream: Stream) throws(ToolFailure) {

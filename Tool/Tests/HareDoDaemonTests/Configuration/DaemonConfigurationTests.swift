@@ -275,6 +275,37 @@ struct DaemonConfigurationTests {
         #expect(try Self.read(Self.daemon()).broker.isEmbedded)
     }
 
+    @Test("A database for plugins, and a port for health and metrics")
+    func databaseAndHTTP() throws {
+        let file = """
+            system: {database: {driver: postgresql, host: db1, port: '5433', name: v, user: root, password: '${PW}'}}
+            daemon: {queue: {name: q}, http: {port: 9180}, timeout: 2.5}
+            """
+        let configuration = try Self.read(file, environment: ["PW": "hunter2"])
+        #expect(
+            configuration.database
+                == DatabaseSettings(
+                    driver: "postgresql", host: "db1", port: 5433, name: "v", user: "root", password: "hunter2"))
+        #expect(configuration.httpPort == 9180)
+        #expect(configuration.timeout == .seconds(2.5))
+        let text = try #require(configuration.database.map { "\($0)" })
+        #expect(text == "postgresql://root@db1:5433/v")
+
+        let without = try Self.read(Self.daemon())
+        #expect(without.database == nil && without.httpPort == nil)
+        #expect(
+            Self.problems("system: {database: {host: a/b}}\ndaemon: {queue: {name: q}, http: {host: x}}")
+                == [
+                    "1:21: 'system.database.host' has 'a/b', which is no name of a host",
+                    "2:34: 'daemon.http.port' is missing: where to listen, on this machine",
+                    "2:35: 'daemon.http.host' is unknown: did you mean 'port'?",
+                ])
+        let warnings = try Self.read(
+            "system: {database: {password: x}}\ndaemon: {queue: {name: q}}", isReadableByAll: true
+        ).warnings
+        #expect(warnings.count == 1 && warnings.first?.message.contains("'system.database.password'") == true)
+    }
+
     @Test("A password that everybody may read earns a warning, but for the one that everybody knows")
     func warnings() throws {
         let text = "system: {broker: {user: u, password: p}}\n" + Self.daemon()

@@ -21,6 +21,13 @@ struct MutatedConfigurationTests {
               port: '5671'
             connect_timeout: 5
             unreachable: wait
+          database:
+            driver: postgresql
+            host: db1
+            port: 5433
+            name: vaquero
+            user: root
+            password: 'secret'
         daemon:
           queue:
             name: jujifruit
@@ -39,7 +46,9 @@ struct MutatedConfigurationTests {
               path_prefix: haredo/plugins
               plugins: [echo, status]
           plugin_path: [/opt/share, /srv/share]
+          timeout: 2
           drain_timeout: 7.5
+          http: {port: 9180}
           logging:
             level: debug
             format: json

@@ -57,6 +57,7 @@ struct ControlTests {
             return switch error {
             case .noAnswer(let text): "no answer: \(text)"
             case .refused(let text): "refused: \(text)"
+            case .failed(let text): "failed: \(text)"
             }
         }
     }
@@ -70,7 +71,7 @@ struct ControlTests {
             let unknown = await Self.failure { () throws(ControlClient.Failure) in
                 try await client.call("dance", through: .url(url), within: .seconds(10))
             }
-            #expect(unknown == "refused: there is no command 'dance'")
+            #expect(unknown == "failed: there is no command 'dance'")
             let stranger = await Self.failure { () throws(ControlClient.Failure) in
                 try await ControlClient(instance: "one", key: "another key, as long").call(
                     "greet", through: .url(url), within: .seconds(10))

@@ -10,7 +10,7 @@ extension ToolTests {
         let path = folder + "/deep/haredo.conf"
         let environment = ["HAREDO_CONFIG": path]
         let missing = try await haredo("config", "check", environment: environment)
-        #expect(missing.status == 1)
+        #expect(missing.status == 66)
         #expect(
             missing.error == "haredo: \(path): there is no such configuration file. `haredo config init` writes one\n")
 
@@ -33,7 +33,7 @@ extension ToolTests {
 
         try (text + "spead: 1\n").write(toFile: path, atomically: true, encoding: .utf8)
         let wrong = try await haredo("config", "check", "--config", path)
-        #expect(wrong.status == 1)
+        #expect(wrong.status == 78)
         let lines = text.split(separator: "\n").count
         #expect(wrong.error.hasPrefix("haredo: \(path):\(lines + 1):1: 'spead' is unknown"), "\(wrong.error)")
     }
@@ -80,8 +80,38 @@ extension ToolTests {
         #expect(attributes[.posixPermissions] as? Int == 0o600)
         // What a daemon would not start with is not written.
         let bad = try await haredo("config", "broker", "--config", path, "-s", "a/b")
-        #expect(bad.status == 1)
+        #expect(bad.status == 78)
         #expect(bad.error.contains("is no name of a host"))
         #expect(try String(contentsOfFile: path, encoding: .utf8) == after)
+    }
+
+    @Test("config database tries whether somebody listens, and writes into the file")
+    func configDatabase() async throws {
+        let folder = FileManager.default.temporaryDirectory.appending(path: "haredo-config-\(UUID())").path
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let path = folder + "/haredo.conf"
+        #expect(try await haredo("config", "init", "--config", path).status == 0)
+        let written = try await haredo(
+            "config", "database", "--config", path, "-s", "db1", "-n", "vaquero", "-u", "me", "--driver", "postgresql",
+            environment: ["HAREDO_PASSWORD": "hunter2"])
+        #expect(written.status == 0, "\(written.error)")
+        let shown = try await haredo("config", "show", "--config", path)
+        #expect(
+            shown.text.contains(
+                #""database":{"driver":"postgresql","host":"db1","name":"vaquero","password":"********","port":null,"user":"me"}"#
+            ), "\(shown.text)")
+        #expect(try String(contentsOfFile: path, encoding: .utf8).contains("    password: 'hunter2'"))
+
+        try await withTool("broker", "--listen", "127.0.0.1:0") { broker in
+            let port = try #require(try await URLComponents(string: broker.firstLine())?.port)
+            let there = try await haredo("config", "database", "-t", "-s", "127.0.0.1", "-p", "\(port)")
+            #expect(there.status == 0, "\(there.error)")
+            #expect(there.lines == [#"{"host":"127.0.0.1","port":\#(port)}"#, "succeeded"])
+        }
+        let nobody = try await haredo("config", "database", "-t", "-s", "127.0.0.1", "-p", "\(try freePort())")
+        #expect(nobody.status == 1)
+        #expect(nobody.lines.last?.hasSuffix("Connection refused") == true, "\(nobody.text)")
+        #expect(nobody.lines.last?.hasPrefix("failed: ") == true)
+        #expect(try await haredo("config", "database", "-t", "--driver", "paper").status == 64)
     }
 }

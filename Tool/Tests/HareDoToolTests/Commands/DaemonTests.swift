@@ -3,55 +3,6 @@ import Foundation
 import HareDo
 import Testing
 
-/// A configuration and a runtime folder of a test's own.
-private struct DaemonPlace: Sendable {
-    let folder: String
-    var config: String { self.folder + "/haredo.conf" }
-    var environment: [String: String] {
-        ["HAREDO_CONFIG": self.config, "HAREDO_RUNTIME_DIR": self.folder + "/run", "HAREDO_PLUGIN_PATH": self.folder]
-    }
-
-    static func with(_ body: (DaemonPlace) async throws -> Void) async throws {
-        let place = DaemonPlace(
-            folder: FileManager.default.temporaryDirectory.appending(path: "haredo-daemon-\(UUID())").path)
-        try FileManager.default.createDirectory(
-            atPath: place.folder + "/haredo/plugins", withIntermediateDirectories: true,
-            attributes: [.posixPermissions: 0o755])
-        defer { try? FileManager.default.removeItem(atPath: place.folder) }
-        do {
-            try await body(place)
-        } catch {
-            _ = try? await place.haredo("stop")
-            throw error
-        }
-        _ = try await place.haredo("stop")
-    }
-
-    func haredo(_ arguments: String...) async throws -> ToolResult {
-        try await HareDoToolTests.haredo(arguments, environment: self.environment)
-    }
-
-    func write(_ text: String) throws { try text.write(toFile: self.config, atomically: true, encoding: .utf8) }
-
-    /// A daemon on a broker that is there, with the plugins `echo` and `status`.
-    func write(broker url: String, queue: String, plugins: String = "echo: , status: ", more: String = "") throws {
-        try self.write(
-            """
-            system: {broker: {url: '\(url)'}}
-            daemon:
-              queue: {name: \(queue)}
-              services: {haredo: {plugins: {\(plugins)}}}
-            \(more)
-            """)
-    }
-
-    func status() async throws -> [String: ConfigurationValue] {
-        let result = try await self.haredo("status")
-        #expect(result.status == 0, "\(result.error)")
-        return try JSONDecoder().decode([String: ConfigurationValue].self, from: Data(result.output))
-    }
-}
-
 extension ToolTests {
     @Test("A service online with nothing installed: init, start, status, call, stop")
     func daemonFromNothing() async throws {
@@ -79,107 +30,16 @@ extension ToolTests {
 
             // There is one to a pid file, and one broker to a port.
             let second = try await place.haredo("start")
-            #expect(second.status == 1)
+            #expect(second.status == 6)
             #expect(second.error.contains("runs already (process \(pid))"))
             let other = try await place.haredo("start", "--pid-file", place.folder + "/other.pid")
-            #expect(other.status == 1)
+            #expect(other.status == 69)
             #expect(other.error.contains("port \(port) of this machine is taken"))
 
             #expect(try await place.haredo("stop").text == "stopped\n")
             #expect(try await isGone(pid))
             #expect(try await place.haredo("status").status == 3)
             print("ledger: start took \(start.duration)")
-        }
-    }
-
-    @Test(
-        "Read again under load: what changed is replaced, and every request is answered",
-        arguments: TestBroker.available)
-    func daemonReloads(broker: TestBroker) async throws {
-        try await broker.run { url in
-            try await DaemonPlace.with { place in
-                let queue = uniqueQueue()
-                try place.write(broker: url, queue: queue)
-                #expect(try await place.haredo("start").status == 0)
-                guard case .string(let pid)? = try await place.status()["pid"], let process = pid_t(pid) else {
-                    Issue.record("no pid")
-                    return
-                }
-                let (sent, answered) = try await Peer.with(.url(url)) { client in
-                    try await withThrowingTaskGroup(of: (Int, Int).self) { group in
-                        for _ in 0..<4 {
-                            group.addTask {
-                                var answered = 0
-                                for number in 0..<100 {
-                                    let reply = try await client.call(
-                                        queue, headers: ["uuid": "echo"], data: "\(number)", timeout: .seconds(20))
-                                    if reply?.text == "\(number)" { answered += 1 }
-                                }
-                                return (100, answered)
-                            }
-                        }
-                        for round in 0..<5 {
-                            try place.write(
-                                broker: url, queue: queue, plugins: "echo: {round: \(round)}, log: {level: debug}")
-                            if round.isMultiple(of: 2) {
-                                kill(process, SIGHUP)
-                                try await Task.sleep(for: .milliseconds(20))
-                            } else {
-                                let reload = try await place.haredo("reload")
-                                #expect(reload.status == 0, "\(reload.error)")
-                            }
-                        }
-                        return try await group.reduce((0, 0)) { ($0.0 + $1.0, $0.1 + $1.1) }
-                    }
-                }
-                #expect(sent == 400)
-                #expect(answered == sent)
-                let last = try await place.haredo("reload")
-                #expect(last.text.contains("nothing has changed") || last.text.contains("replaced"), "\(last.text)")
-                #expect(try await place.status()["plugins"] == ["echo", "log"])
-
-                // A bad file, or one that changes what cannot be changed, changes nothing.
-                try place.write(broker: url, queue: queue, more: "  speed: 9")
-                let bad = try await place.haredo("reload")
-                #expect(bad.status == 1)
-                #expect(bad.error.contains("'daemon.speed' is unknown"), "\(bad.error)")
-                try place.write(broker: url, queue: queue + "2")
-                let changed = try await place.haredo("reload")
-                #expect(changed.status == 1)
-                #expect(changed.error.contains("'daemon.queue' has changed"), "\(changed.error)")
-                #expect(try await place.status()["plugins"] == ["echo", "log"])
-                #expect(
-                    try await haredo("call", queue, "-H", "uuid=echo", "-d", "x", "--timeout", "10", broker: url).text
-                        == "x\n")
-            }
-        }
-    }
-
-    @Test("Killed, it starts again, and handles what was not acknowledged", arguments: TestBroker.available)
-    func daemonKilled(broker: TestBroker) async throws {
-        try await broker.run { url in
-            try await DaemonPlace.with { place in
-                let queue = uniqueQueue()
-                try place.write(broker: url, queue: queue)
-                #expect(try await place.haredo("start").status == 0)
-                guard case .string(let pid)? = try await place.status()["pid"], let process = pid_t(pid) else {
-                    Issue.record("no pid")
-                    return
-                }
-                try await Peer.with(.url(url)) { client in
-                    async let early = client.call(
-                        queue, headers: ["uuid": "echo"], data: "early", timeout: .seconds(30))
-                    #expect(try await early?.text == "early")
-                    kill(process, SIGKILL)
-                    #expect(try await isGone(pid))
-                    #expect(try await place.haredo("status").status == 3)
-                    // The queue outlives it for a minute.
-                    async let late = client.call(queue, headers: ["uuid": "echo"], data: "late", timeout: .seconds(30))
-                    let again = try await place.haredo("start")
-                    #expect(again.status == 0, "\(again.error)")
-                    #expect(try await late?.text == "late")
-                }
-            }
         }
     }
 
@@ -238,7 +98,7 @@ extension ToolTests {
                 }
                 try write("{required: true}")
                 let refused = try await place.haredo("start")
-                #expect(refused.status == 1)
+                #expect(refused.status == 7)
                 #expect(refused.error.contains("the plugin 'missing', which is required, was not loaded"))
                 try write("")
                 let start = try await place.haredo("start")
@@ -246,6 +106,12 @@ extension ToolTests {
                 #expect(start.error.contains("module 'words/module': loaded"))
                 #expect(start.error.contains("plugin 'missing': FAILED: 'missing' was found nowhere"))
                 #expect(try await place.status()["plugins"] == ["border", "shout"])
+                let loaded = try await place.haredo("plugin", "loaded", "--json")
+                #expect(loaded.lines.count == 2 && loaded.lines.first?.contains(#""name":"border""#) == true)
+                #expect(try await place.haredo("control", "commands").text == #"{"words":"Lists the words."}"# + "\n")
+                #expect(try await place.haredo("control", "words").text == #"["one","two"]"# + "\n")
+                let unknown = try await place.haredo("control", "numbers")
+                #expect(unknown.status == 1 && unknown.error.contains("the daemon has words"), "\(unknown.error)")
                 try await Peer.with(.url(url)) { client in
                     let resource = try await client.call(
                         queue, headers: ["uuid": "border"], data: "resource", timeout: .seconds(10))
@@ -271,7 +137,7 @@ extension ToolTests {
                 """
             try place.write("system: {broker: {port: \(port), unreachable: fail}}\n" + text)
             let failed = try await place.haredo("start")
-            #expect(failed.status == 1)
+            #expect(failed.status == 69)
             #expect(
                 failed.error.contains("127.0.0.1:\(port)") || failed.error.contains("localhost:\(port)"),
                 "\(failed.error)")
@@ -366,14 +232,16 @@ extension ToolTests {
                 #expect(try await place.haredo("start").status == 0)
                 try place.write(broker: url, queue: "q", more: "  key: quite-another-key")
                 let status = try await place.haredo("status")
-                #expect(status.status == 1)
+                #expect(status.status == 5)
                 #expect(status.error.contains("signed with another key"))
+                let stop = try await place.haredo("stop")
+                #expect(stop.status == 5 && stop.error.contains("signed with another key"), "\(stop.error)")
                 try place.write(broker: url, queue: "q", more: "  key: the-first-key-of-all")
                 guard case .map(let counts)? = try await place.status()["counts"] else {
                     Issue.record("no counts")
                     return
                 }
-                #expect(counts["refusedCommands"] == 1)
+                #expect(counts["refusedCommands"] == 2)
             }
         }
     }
@@ -392,30 +260,66 @@ extension ToolTests {
             }
         }
     }
-}
 
-/// A port that nobody listened on a moment ago.
-private func freePort() throws -> Int {
-    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-    defer { close(descriptor) }
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    address.sin_addr.s_addr = in_addr_t(0x7f00_0001).bigEndian
-    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-    let bound = withUnsafeMutablePointer(to: &address) { pointer in
-        pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-            bind(descriptor, $0, length) == 0 && getsockname(descriptor, $0, &length) == 0
+    @Test("Its status can be watched until it ends, and discovery finds it", arguments: TestBroker.available)
+    func daemonWatched(broker: TestBroker) async throws {
+        try await broker.run { url in
+            try await DaemonPlace.with { place in
+                let queue = uniqueQueue()
+                try place.write(broker: url, queue: queue)
+                #expect(try await place.haredo("start").status == 0)
+                let call = try await haredo("call", queue, "-H", "uuid=echo", "-d", "x", "--timeout", "10", broker: url)
+                #expect(call.text == "x\n")
+                let stats = try await haredo("stats", queue, "--json", "--timeout", "10", broker: url)
+                #expect(stats.lines.first?.contains(#""requests":1"#) == true, "\(stats.text) \(stats.error)")
+                let ping = try await haredo("ping", queue, "--json", "--timeout", "10", broker: url)
+                #expect(ping.text.contains(#""name":"\#(queue)""#), "\(ping.text) \(ping.error)")
+                let result = try await withTool(
+                    "status", "--watch", "--interval", "0.1", environment: place.environment
+                ) { watch in
+                    try await watch.wait(for: "running  queue \(queue)", in: .output)
+                    try await watch.wait(for: "echo    1         0       0        0          ", in: .output)
+                    #expect(try await place.haredo("stop").status == 0)
+                    try await watch.wait(for: "the daemon is not running")
+                }
+                // No colours where there is no terminal.
+                #expect(!result.text.contains("\u{1B}"))
+            }
         }
     }
-    guard bound else { throw ToolTestError("there is no free port") }
-    return Int(UInt16(bigEndian: address.sin_port))
-}
 
-/// Waits until something is so, at most 30 s.
-private func eventually(_ what: String, _ condition: () async throws -> Bool) async throws {
-    let end = ContinuousClock.now + .seconds(30)
-    while try await !condition() {
-        guard .now < end else { throw ToolTestError("not within 30 s: \(what)") }
-        try await Task.sleep(for: .milliseconds(20))
+    @Test(
+        "A plugin that cannot be loaded is told to the system's log",
+        .enabled(
+            "needs a machine of its own: the administrator, and nobody at /dev/log",
+            { geteuid() == 0 && !FileManager.default.fileExists(atPath: "/dev/log") }))
+    func daemonSyslog() async throws {
+        let log = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue), 0)
+        defer {
+            close(log)
+            unlink("/dev/log")
+        }
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: "/dev/log".utf8) }
+        let bound = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(log, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+            }
+        }
+        try #require(bound == 0, "\(log): \(String(cString: strerror(errno)))")
+        try await DaemonPlace.with { place in
+            try place.write(
+                "system: {broker: {embedded: true, port: \(try freePort())}}\n"
+                    + "daemon: {queue: {name: q}, services: {haredo: {plugins: [echo, missing]}}}")
+            let start = try await place.haredo("start")
+            #expect(start.status == 0, "\(start.error)")
+        }
+        var bytes = [UInt8](repeating: 0, count: 4096)
+        let count = recv(log, &bytes, bytes.count, Int32(MSG_DONTWAIT))
+        let text = String(decoding: bytes.prefix(max(count, 0)), as: UTF8.self)
+        // <27>: an error of a daemon (RFC 3164, section 4.1.1).
+        #expect(text.hasPrefix("<27>"), "\(text)")
+        #expect(text.contains("plugin 'missing': FAILED: 'missing' was found nowhere"), "\(text)")
     }
 }

@@ -174,7 +174,13 @@ private func runTool(
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask { try await read(process.standardOutput, .output, tool) }
                 group.addTask { try await read(process.standardError, .error, tool) }
-                try await body(tool)
+                do {
+                    try await body(tool)
+                } catch {
+                    // Nobody else ends it, and what it writes is read to the end.
+                    kill(tool.process, SIGKILL)
+                    throw error
+                }
                 if interrupts, await !tool.wasInterrupted { await tool.interrupt() }
                 try await group.waitForAll()
             }

@@ -21,6 +21,8 @@ public struct ConfigurationProblem: Error, Hashable, Sendable {
 public struct ConfigurationProblems: Error, Hashable, Sendable, CustomStringConvertible {
     /// In the order of the file; at least one.
     public var all: [ConfigurationProblem]
+    /// There is no such file.
+    public var isMissingFile = false
 
     /// One line for each.
     public var description: String { self.all.map(\.description).joined(separator: "\n") }
