@@ -69,13 +69,17 @@ running() { # the process that the pid file names
 
 inside() {
   local config=$root/etc/haredo/haredo.conf conf=/etc/haredo/haredo.conf key process command
-  mount -t proc proc "$root/proc"
   mount -t proc proc /proc
   ip link set lo up
   printf '127.0.0.1 localhost\n::1 localhost\n' >"$root/etc/hosts"
   cp "$work/package.deb" "$work/newer.deb" "$work/libborder.so" "$root/root/"
   files >"$work/files.before"
   accounts >"$work/accounts.before"
+
+  check "it is installed where there is no /proc, as images are made" in_root dpkg -i /root/package.deb
+  check "without a configuration, then" absent "$config"
+  check "it is purged" in_root dpkg -P haredo
+  mount -t proc proc "$root/proc"
 
   check "it is installed" in_root dpkg -i /root/package.deb
   check "every library is found, none outside" libraries
@@ -181,7 +185,7 @@ for path in usr/bin/haredo usr/lib/haredo/libHareDoDynamic.so usr/lib/haredo/lib
 done
 for file in "$content/usr/bin/haredo" "$content"/usr/lib/haredo/*.so; do readelf --dynamic "$file"; done >"$work/dynamic"
 # shellcheck disable=SC2016 # the loader's word
-check "libraries are looked for in the package alone" none 'RU?N?PATH.*\[([^$]|[^]]*:)' "$work/dynamic"
+check "libraries are looked for in the package alone" none '\((RUNPATH|RPATH)\)' <(grep -vE '\[\$ORIGIN(/\.\./lib/haredo)?\]$' "$work/dynamic")
 check "it depends on what Debian has" grep -q 'libc6.*libstdc++6' <(dpkg-deb --field "$package" Depends)
 for page in "$content"/usr/share/man/man?/*.gz; do gzip --decompress "$page"; done
 check "manual pages are without a fault" mandoc -T lint -W warning "$content"/usr/share/man/man?/*
