@@ -34,6 +34,12 @@ check_output() {
   check "$what" true
 }
 none() { ! grep -E "$@"; } # no line that matches
+references() { # every page of ours that a page names is there
+  local page
+  while read -r page; do
+    [[ -s $1/$page ]] || { echo "there is no $page"; return 1; }
+  done < <(sed -n 's/.*Xr \(haredo[^ ]*\) \([0-9]\).*/man\2\/\1.\2/p' "$1"/man?/* | sort -u)
+}
 absent() { local path; for path; do [[ ! -e $path ]] || { echo "$path is there"; return 1; }; done; }
 
 # --- The second part, in namespaces of its own: all that it starts and mounts goes with it.
@@ -101,6 +107,7 @@ inside() {
   in_root install -d -o haredo -g haredo -m 750 /run/haredo
   check "the daemon starts, as its user" as_haredo haredo start
   process=$(running)
+  check_status 6 "a second one does not" as_haredo haredo start
   check "its user is haredo" test "$(stat --format=%u "/proc/$process")" = "$(in_root id -u haredo)"
   check "status" as_haredo haredo status
   check "status, for the administrator" in_root haredo status
@@ -189,6 +196,7 @@ check "libraries are looked for in the package alone" none '\((RUNPATH|RPATH)\)'
 check "it depends on what Debian has" grep -q 'libc6.*libstdc++6' <(dpkg-deb --field "$package" Depends)
 for page in "$content"/usr/share/man/man?/*.gz; do gzip --decompress "$page"; done
 check "manual pages are without a fault" mandoc -T lint -W warning "$content"/usr/share/man/man?/*
+check "manual pages name no others than there are" references "$content/usr/share/man"
 check "manual pages can be read" grep -q '^EXIT STATUS' <(mandoc -T ascii "$content/usr/share/man/man1/haredo.1" | col -b)
 check "lintian finds no error" lintian --allow-root --fail-on error,warning "$package"
 if command -v systemd-analyze >/dev/null; then
