@@ -2,12 +2,14 @@
 #   BROKER=URL   the broker of `make demo` and `make footprint`, for example amqp://guest:guest@127.0.0.1:5672;
 #                none: the embedded one
 #   FILTER=REGEX which benchmarks `make bench` runs
+#   PREFIX=DIR   where `make install` puts things (/usr/local); DESTDIR=DIR goes in front of it
 SOURCES := Sources Tests Tool/Sources Tool/Tests Tool/Fixtures Benchmarks/Sources Benchmarks/HareDoBenchmarks \
 	Examples/Sources Package.swift Tool/Package.swift Benchmarks/Package.swift Examples/Package.swift
 
 FILTER := .*
 
-.PHONY: help build demo test test-long fuzz counts counts-update bench footprint routing docs abi format format-check clean toolchain
+.PHONY: help build demo test test-long fuzz counts counts-update bench footprint routing docs abi format format-check \
+	install uninstall package package-test clean toolchain
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -57,8 +59,20 @@ format: toolchain ## puts all Swift files into the project's format
 format-check: toolchain ## fails where `make format` or a rule has something to say
 	swift format lint --strict --recursive --parallel $(SOURCES)
 
+install: build ## the tool with all it needs, completions, manual pages and systemd's unit, below PREFIX (Docs/installing.md)
+	Scripts/install.sh
+
+uninstall: ## removes what `make install` put there
+	Scripts/install.sh uninstall
+
+package: build ## a Debian package, in .build-package
+	Scripts/package.sh
+
+package-test: build ## installs the package on a Debian of its own and looks at all of it; needs root
+	Scripts/package-test.sh
+
 clean: ## removes what was built
-	rm -rf .build .build-release .build-long .build-tsan .build-objects
+	rm -rf .build .build-release .build-long .build-tsan .build-objects .build-package
 
 toolchain:
 	@command -v swift >/dev/null || { \
