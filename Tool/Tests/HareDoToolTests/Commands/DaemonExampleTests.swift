@@ -20,47 +20,11 @@ extension ToolTests {
                     try manager.copyItem(at: PluginFolder.fixture(fixture), to: destination)
                 }
                 let port = try #require(URLComponents(string: url)?.port)
-                // As the original's README has it; only the port is another, and the queue's name this test's own.
                 let queue = uniqueQueue()
                 try place.write(
-                    """
-                    ---
-                    system:
-                      broker:
-                        host: localhost
-                        user: guest
-                        password: guest
-                        port: '\(port)'
-                        ssl:
-                          enable: false
-                          port: '5671'
-                          tls_cert: '/etc/haredo/ssl/cert.pem'
-                          tls_key: '/etc/haredo/ssl/key.pem'
-                          tls_ca: '/etc/haredo/ssl/cacert.pem'
-                    daemon:
-                      queue:
-                        name: '\(queue)'
-                        properties:
-                          exclusive: false
-                          auto_delete: true
-                      key: 'b8d96b66-8cae-4e16-b5ec-d607483b061e'
-                      modules:
-                        - vaquero/service/config
-                      services:
-                        haredo:
-                          path_prefix: haredo/plugins
-                          plugins:
-                            echo:
-                              juji: fruit
-                        myplugins:
-                          path_prefix: mylib/plugins
-                          plugins:
-                            log:
-                              db:
-                                host: localhost
-                                db: vaquero
-                                user: root
-                    """)
+                    OriginalFile.text(
+                        queue: queue, port: port, modules: ["vaquero/service/config"],
+                        services: OriginalFile.echo + OriginalFile.log))
                 let environment = place.environment.merging(["VAQUERO_DATABASES": place.folder]) { $1 }
                 func call(_ headers: Headers, _ text: String) async throws -> String? {
                     try await Peer.with(.url(url)) { client in

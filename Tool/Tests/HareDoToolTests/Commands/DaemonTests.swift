@@ -185,34 +185,11 @@ extension ToolTests {
         try await DaemonPlace.with { place in
             let queue = uniqueQueue()
             try place.write(
-                """
-                ---
-                system:
-                  broker:
-                    host: localhost
-                    user: guest
-                    password: guest
-                    port: '5672'
-                    ssl:
-                      enable: true
-                      port: '\(port)'
-                      tls_cert: '\(folder)/client.pem'
-                      tls_key: '\(folder)/client.key'
-                      tls_ca: '\(folder)/ca.pem'
-                daemon:
-                  queue:
-                    name: '\(queue)'
-                    properties:
-                      exclusive: false
-                      auto_delete: true
-                  key: 'b8d96b66-8cae-4e16-b5ec-d607483b061e'
-                  services:
-                    haredo:
-                      path_prefix: haredo/plugins
-                      plugins:
-                        echo:
-                          juji: fruit
-                """)
+                OriginalFile.text(
+                    queue: queue, port: 5672,
+                    ssl: .init(
+                        isEnabled: true, port: port, certificate: folder + "/client.pem", key: folder + "/client.key",
+                        authorities: folder + "/ca.pem"), services: OriginalFile.echo))
             let start = try await place.haredo("start")
             #expect(start.status == 0, "\(start.error)")
             #expect(try await place.status()["plugins"] == ["echo"])
