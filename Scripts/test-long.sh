@@ -8,6 +8,7 @@
 #     cluster    three nodes, the leader of a quorum queue killed three times (ClusterTests.swift)
 #     network    a bad network under load, 40 seeds (NetworkSeedTests.swift)
 #     plugins    plugins across the border of their libraries, optimised; loaded, replaced and unloaded for a minute
+#     package    the Debian package is built, installed on a Debian of its own, tried and purged (Scripts/package-test.sh)
 #     sanitizer  the tests of client, brokers' conformance and peers under the thread sanitizer
 # Variables: those of Scripts/test.sh.
 #   HAREDO_LONG_SEEDS  how many seeds `network` tries (40)
@@ -15,7 +16,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-all=(check release kills cluster network plugins sanitizer)
+all=(check release kills cluster network plugins package sanitizer)
 chosen=("$@")
 ((${#chosen[@]} > 0)) || chosen=("${all[@]}")
 for name in "${chosen[@]}"; do
@@ -43,7 +44,7 @@ part() { # part NAME SECONDS COMMAND...
   fi
   ledger+=("$(printf '%-32s %-8s %5s s' "$name" "$result" $((SECONDS - began)))")
   while IFS= read -r line; do ledger+=("    $line"); done < <(plain "$log" |
-    sed -n 's/^ledger: //p; s/^.*\(Test run with .*\)/\1/p; /^[0-9]* passed, [0-9]* failed$/p')
+    sed -n 's/^ledger: //p; s/^.*\(Test run with .*\)/\1/p; /^[0-9]* passed, [0-9]* failed$/p; /^package-test: [0-9]* checks passed$/p')
   [[ $result == passed ]]
 }
 wanted() { [[ " ${chosen[*]} " == *" $1 "* ]]; }
@@ -74,6 +75,7 @@ if wanted plugins && part 'Plugins: build' 1500 Scripts/swift build "${optimised
   part 'Plugins' 600 "${run[@]}" "${optimised[@]}" --package-path Tool \
     --filter '^HareDoToolTests\.(BorderTests|RefusalTests|PluginChurnTests|PluginPackageTests)' || true
 fi
+! wanted package || part 'Package' 1800 make package-test || true
 if wanted sanitizer && part 'Sanitizer: build' 1800 Scripts/swift build "${sanitized[@]}" --build-tests --disable-xctest; then
   part 'Sanitizer: tests' 1800 "${run[@]}" "${sanitized[@]}" \
     --filter '^(AMQPClientTests|ConformanceTests|HareDoTests)\.' || true

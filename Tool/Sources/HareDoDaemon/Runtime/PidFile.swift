@@ -39,9 +39,7 @@ public struct PidFile: ~Copyable {
         guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
             let owner = Self.owner(descriptor)
             close(descriptor)
-            throw DaemonFailure(
-                "a daemon runs already" + (owner.map { " (process \($0.process))" } ?? "")
-                    + ": it has the pid file '\(path)'", .runsAlready)
+            throw Self.isTaken(path, by: owner)
         }
         let bytes = Array("\(getpid())\n\(instance)\n".utf8)
         guard ftruncate(descriptor, 0) == 0, pwrite(descriptor, bytes, bytes.count, 0) == bytes.count else {
@@ -56,6 +54,12 @@ public struct PidFile: ~Copyable {
         // Emptied and left: to remove it could take one that another process has just locked.
         ftruncate(self.descriptor, 0)
         close(self.descriptor)
+    }
+
+    /// What a second daemon on the same file is told.
+    public static func isTaken(_ path: String, by owner: Owner?) -> DaemonFailure {
+        let process = owner.map { " (process \($0.process))" } ?? ""
+        return DaemonFailure("a daemon runs already\(process): it has the pid file '\(path)'", .runsAlready)
     }
 
     /// Whether a daemon runs, and which.

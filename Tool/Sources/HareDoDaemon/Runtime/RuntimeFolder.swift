@@ -53,7 +53,12 @@ public struct RuntimeFolder: Sendable, Hashable {
         guard stat(self.path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else {
             throw DaemonFailure("'\(self.path)' (HAREDO_RUNTIME_DIR) is no folder")
         }
-        guard status.st_uid == geteuid(), status.st_mode & 0o022 == 0 else {
+        guard status.st_uid == geteuid() else {
+            throw DaemonFailure(
+                "'\(self.path)' (HAREDO_RUNTIME_DIR) belongs to another user: be that user, have the system start the "
+                    + "daemon (`systemctl start haredo`), or use another folder")
+        }
+        guard status.st_mode & 0o022 == 0 else {
             throw DaemonFailure(
                 "others may write to '\(self.path)' (HAREDO_RUNTIME_DIR): `chmod go-w` it, or use another")
         }

@@ -37,13 +37,13 @@ struct Call: AsyncParsableCommand {
         let configuration = try self.broker.configuration()
         let body = try self.message.body()
         let headers = self.message.headers()
-        let reply = try await Peer.with(configuration) { peer in
-            let timeout = self.timeout.duration
-            switch body {
-            case .text(let text):
-                return try await peer.call(self.queue, headers: headers, data: text, timeout: timeout)
-            case .bytes(let bytes):
-                return try await peer.call(self.queue, headers: headers, data: bytes, timeout: timeout)
+        let (queue, timeout) = (self.queue, self.timeout.duration)
+        let reply = try await Progress.during("waiting for the reply") {
+            try await Peer.with(configuration) { peer in
+                switch body {
+                case .text(let text): try await peer.call(queue, headers: headers, data: text, timeout: timeout)
+                case .bytes(let bytes): try await peer.call(queue, headers: headers, data: bytes, timeout: timeout)
+                }
             }
         }
         guard let reply else { throw ToolFailure("no reply from '\(self.queue)' within \(self.timeout) s", .timedOut) }

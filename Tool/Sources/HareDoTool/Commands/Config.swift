@@ -72,14 +72,37 @@ struct Config: AsyncParsableCommand {
 
                 Examples:
                   haredo config check
+                  haredo config check --json
                 """)
 
         @OptionGroup var file: File
 
+        @Flag(help: "Print one JSON object for each mistake and each warning, and nothing else.")
+        var json = false
+
         func run() async throws {
+            guard !self.json else { return try self.list() }
             let configuration = try self.file.read()
             for warning in configuration.warnings { StandardStreams.complain("warning: \(warning.description)") }
             try StandardStreams.print("\(configuration.file): all right")
+        }
+
+        private func list() throws {
+            do {
+                for warning in try self.file.read().warnings { try Self.print(warning, isWarning: true) }
+            } catch let problems as ConfigurationProblems {
+                for problem in problems.all { try Self.print(problem, isWarning: false) }
+                throw ExitCode(ToolFailure.Status(problems).rawValue)
+            }
+        }
+
+        private static func print(_ problem: ConfigurationProblem, isWarning: Bool) throws {
+            let line: ConfigurationValue = [
+                "severity": isWarning ? "warning" : "error", "file": .string(problem.file),
+                "line": .integer(Int64(problem.line)), "column": .integer(Int64(problem.column)),
+                "message": .string(problem.message),
+            ]
+            try StandardStreams.print(try JSONLine.of(line))
         }
     }
 

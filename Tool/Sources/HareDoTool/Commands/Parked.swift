@@ -38,8 +38,9 @@ struct Parked: AsyncParsableCommand {
 
         func run() async throws {
             self.common.apply()
-            let messages = try await Peer.with(try self.broker.configuration()) { peer in
-                try await peer.parked(self.queue).list(limit: self.limit)
+            let limit = self.limit
+            let messages = try await Parked.with(self.queue, self.broker, "looking at them") {
+                try await $0.list(limit: limit)
             }
             for message in messages {
                 try StandardStreams.print(self.json ? try ParkedMessage(message).json : ParkedMessage(message).text)
@@ -67,8 +68,9 @@ struct Parked: AsyncParsableCommand {
 
         func run() async throws {
             self.common.apply()
-            let count = try await Peer.with(try self.broker.configuration()) { peer in
-                try await peer.parked(self.queue).replay(limit: self.limit)
+            let limit = self.limit
+            let count = try await Parked.with(self.queue, self.broker, "putting them back") {
+                try await $0.replay(limit: limit)
             }
             try StandardStreams.print("\(count)")
         }
@@ -95,10 +97,19 @@ struct Parked: AsyncParsableCommand {
 
         func run() async throws {
             self.common.apply()
-            let count = try await Peer.with(try self.broker.configuration()) { peer in
-                try await peer.parked(self.queue).purge()
-            }
+            let count = try await Parked.with(self.queue, self.broker, "dropping them") { try await $0.purge() }
             try StandardStreams.print("\(count)")
+        }
+    }
+
+    /// Does something with what is parked for a queue.
+    private static func with<Result: Sendable>(
+        _ queue: String, _ broker: BrokerOptions, _ progress: String,
+        _ body: @escaping @Sendable (ParkedMessages) async throws -> Result
+    ) async throws -> Result {
+        let configuration = try broker.configuration()
+        return try await Progress.during(progress) {
+            try await Peer.with(configuration) { peer in try await body(peer.parked(queue)) }
         }
     }
 }

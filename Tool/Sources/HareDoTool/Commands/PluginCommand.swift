@@ -52,7 +52,9 @@ struct PluginCommand: AsyncParsableCommand {
             } else if let folder = HareDoSource.ofThisProgram {
                 source = folder
             } else {
-                throw ToolFailure("this haredo was not built here: say with --haredo which HareDo the plugin is for")
+                throw ToolFailure(
+                    "this haredo was not built here: say with --haredo which HareDo the plugin is for, a folder or a URL "
+                        + "(https://github.com/haredo/haredo-swift)")
             }
             let package = try PluginPackage(name: self.name, source: source)
             let folder = try package.write()

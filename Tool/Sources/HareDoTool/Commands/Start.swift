@@ -39,6 +39,7 @@ struct Start: AsyncParsableCommand {
     func startInBackground() async throws {
         // Mistakes are told here, before anything is started.
         _ = try self.daemon.file.read()
+        if let owner = self.daemon.running { throw PidFile.isTaken(self.daemon.pidPath, by: owner) }
         let runtime = self.daemon.runtime
         try runtime.prepare()
         var environment = ProcessInfo.processInfo.environment

@@ -32,7 +32,7 @@ struct MessageOptions: ParsableArguments {
     static let maximumSize = 16 << 20
 
     /// The body: text says that it is, bytes from elsewhere do not.
-    enum Body: Equatable {
+    enum Body: Equatable, Sendable {
         case text(String)
         case bytes([UInt8])
     }

@@ -26,6 +26,10 @@ struct ToolFailure: Error, Hashable {
         case unavailable = 69
         /// The configuration is wrong.
         case wrongConfiguration = 78
+
+        init(_ problems: ConfigurationProblems) {
+            self = problems.isMissingFile ? .noConfiguration : .wrongConfiguration
+        }
     }
     var message: String
     var status: Int32
@@ -52,7 +56,7 @@ struct ToolFailure: Error, Hashable {
                 }
             self.init(failure.description, status)
         case let problems as ConfigurationProblems:
-            self.init(problems.description, problems.isMissingFile ? .noConfiguration : .wrongConfiguration)
+            self.init(problems.description, Status(problems))
         case is CancellationError: self.init("cancelled")
         default: return nil
         }

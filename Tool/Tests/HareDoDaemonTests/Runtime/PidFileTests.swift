@@ -43,6 +43,17 @@ struct PidFileTests {
         }
     }
 
+    @Test("A runtime folder of somebody else's is not used", .enabled(if: geteuid() == 0, "needs the administrator"))
+    func otherOwner() throws {
+        try Self.withFolder { folder in
+            try FileManager.default.setAttributes([.ownerAccountID: 12345], ofItemAtPath: folder)
+            let error = #expect(throws: DaemonFailure.self) {
+                try RuntimeFolder(environment: ["HAREDO_RUNTIME_DIR": folder]).prepare()
+            }
+            #expect(error?.description.contains("belongs to another user") == true)
+        }
+    }
+
     @Test("A key is made once, for its owner alone")
     func key() throws {
         try Self.withFolder { folder in

@@ -36,6 +36,9 @@ extension ToolTests {
         #expect(wrong.status == 78)
         let lines = text.split(separator: "\n").count
         #expect(wrong.error.hasPrefix("haredo: \(path):\(lines + 1):1: 'spead' is unknown"), "\(wrong.error)")
+        let listed = try await haredo("config", "check", "--json", "--config", path)
+        #expect(listed.status == 78 && listed.lines.count == 1 && listed.error.isEmpty)
+        #expect(listed.text.hasPrefix(#"{"column":1,"file":"\#(path)","line":\#(lines + 1),"message":"'spead'"#))
     }
 
     @Test("config broker tries a broker, and says how it went", arguments: TestBroker.available)

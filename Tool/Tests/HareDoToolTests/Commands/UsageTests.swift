@@ -39,10 +39,9 @@ extension ToolTests {
     @Test(
         "Every command explains itself",
         arguments: [
-            "demo", "broker", "call", "send", "listen", "parked", "services", "ping", "plugin", "config", "start",
-            "stop",
-            "restart", "reload", "drain",
-            "status", "bench",
+            "demo", "broker", "call", "send", "listen", "parked", "services", "ping", "stats", "plugin", "config",
+            "start",
+            "stop", "restart", "reload", "drain", "status", "control", "bench",
         ])
     func help(command: String) async throws {
         let result = try await haredo(command, "--help")
