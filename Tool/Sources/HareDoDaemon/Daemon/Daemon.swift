@@ -31,7 +31,7 @@ public actor Daemon {
     private var control: ControlServer?
     private var http: HealthServer?
     private var broker: AMQPEmbeddedBroker?
-    private var modules: [(name: String, module: any DaemonModule)] = []
+    private var modules = LoadedModules()
     private var service: PeerService?
     private var isReloading = false
     private(set) var phase = Phase.starting
@@ -73,7 +73,9 @@ public actor Daemon {
             self.phase = .running
         } catch {
             await self.end(within: .zero)
-            throw Self.failure(error)
+            // What was begun after somebody else had ended it.
+            await self.tearDown()
+            throw DaemonFailure(error)
         }
     }
 
@@ -86,41 +88,17 @@ public actor Daemon {
         }
         if let database = self.configuration.database { self.peer.plugins.resources.add(database) }
         self.peer.plugins.searchPath = .standard(first: self.configuration.pluginFolders)
-        try await self.makeModules()
+        self.modules = try await LoadedModules(
+            self.configuration.modules, from: self.peer.plugins.searchPath, logger: self.logger, report: self.report)
         try await self.startBroker()
-        for (name, module) in self.modules {
-            try await Self.explaining("module '\(name)'") { try await module.prepare(self.peer.plugins.resources) }
-            for plugin in module.plugins { self.peer.plugins.link(plugin) }
-        }
+        try await self.modules.prepare(self.peer.plugins)
         try await self.connect(waiting: waiting)
         for service in self.configuration.services {
             for plugin in service.plugins { try await self.load(plugin, below: service.prefix) }
         }
         try await self.listen()
         try await self.listenForCommands(key: key)
-        for (name, module) in self.modules {
-            try await Self.explaining("module '\(name)'") { try await module.start(self.peer) }
-        }
-    }
-
-    private func makeModules() async throws {
-        var path = self.peer.plugins.searchPath
-        path.prefix = ""
-        let loader = PluginLoader(searchPath: path)
-        for settings in self.configuration.modules {
-            do {
-                let library = try loader.load(settings.name, as: .module)
-                guard let type = library.module else { throw DaemonFailure("'\(library.path)' is no module") }
-                let context = ModuleContext(
-                    name: settings.name, configuration: settings.configuration, logger: self.logger)
-                if let keys = type.configurationKeys { try context.configuration.allow(keys: keys) }
-                self.modules.append((settings.name, try await type.init(context)))
-                self.report("module '\(settings.name)': loaded (\(library.path))")
-            } catch {
-                // Plugins may rely on what it brings.
-                throw Self.failure(error, of: "module '\(settings.name)'")
-            }
-        }
+        try await self.modules.start(self.peer)
     }
 
     private func startBroker() async throws {
@@ -205,7 +183,7 @@ public actor Daemon {
         let queue = self.configuration.queue
         var options = ServiceOptions(
             concurrency: queue.concurrency, prefetch: queue.prefetch, onFailure: queue.onFailure,
-            interceptors: self.modules.flatMap(\.module.interceptors))
+            interceptors: self.modules.interceptors)
         options.information.metadata = ["daemon": self.instance]
         self.service = try await self.peer.listen(
             on: queue.name, as: queue.shape, options: options, serving: self.peer.plugins)
@@ -219,35 +197,7 @@ public actor Daemon {
         }
     }
 
-    private static func explaining(_ what: String, _ body: () async throws -> Void) async throws(DaemonFailure) {
-        do {
-            try await body()
-        } catch {
-            throw Self.failure(error, of: what)
-        }
-    }
-
-    /// What keeps it from running.
-    private static func failure(_ error: any Error) -> DaemonFailure {
-        switch error {
-        case let failure as DaemonFailure: failure
-        case let error as HareDoError:
-            DaemonFailure(
-                error.message,
-                [.noBroker, .connectionLost, .brokerRefused].contains(error.code) ? .unavailable : .other)
-        default: DaemonFailure("\(error)")
-        }
-    }
-
-    /// What keeps a module from working.
-    private static func failure(_ error: any Error, of module: String) -> DaemonFailure {
-        DaemonFailure("\(module): \(Self.failure(error).description)", .notLoaded)
-    }
-
     // MARK: - Commands
-
-    /// Those that modules bring.
-    private var commands: [ControlCommand] { self.modules.flatMap(\.module.commands) }
 
     private func perform(_ request: ControlRequest) async throws -> ConfigurationValue {
         switch request.command {
@@ -263,14 +213,16 @@ public actor Daemon {
             return "stopping"
         case "commands":
             return .map(
-                Dictionary(self.commands.map { ($0.name, .string($0.summary)) }, uniquingKeysWith: { one, _ in one }))
+                Dictionary(
+                    self.modules.commands.map { ($0.name, .string($0.summary)) }, uniquingKeysWith: { one, _ in one }))
         default:
-            if let command = self.commands.first(where: { $0.name == request.command }) {
-                return try await command(request.arguments)
+            let commands = self.modules.commands
+            guard let command = commands.first(where: { $0.name == request.command }) else {
+                throw DaemonFailure(
+                    "there is no command '\(request.command)'; of its modules the daemon has "
+                        + (commands.isEmpty ? "none" : commands.map(\.name).joined(separator: ", ")))
             }
-            throw DaemonFailure(
-                "there is no command '\(request.command)'; of its modules the daemon has "
-                    + (self.commands.isEmpty ? "none" : self.commands.map(\.name).joined(separator: ", ")))
+            return try await command(request.arguments)
         }
     }
 
@@ -361,11 +313,18 @@ public actor Daemon {
         let deadline = ContinuousClock.now + (limit ?? self.configuration.drain)
         await self.service?.drain(within: max(deadline - .now, .zero))
         await self.peer.disconnect(within: max(deadline - .now, .seconds(1)))
-        for (_, module) in self.modules.reversed() { await module.finalize() }
-        await self.broker?.stop()
-        await self.http?.stop()
+        await self.tearDown()
         self.asked.finish()
         self.phase = .ended
+    }
+
+    /// Ends what the peer relied on; each of it once.
+    private func tearDown() async {
+        let (modules, broker, http) = (self.modules, self.broker, self.http)
+        (self.modules, self.broker, self.http) = (LoadedModules(), nil, nil)
+        await modules.finalize()
+        await broker?.stop()
+        await http?.stop()
     }
 
     /// A name that no other instance has.

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import HareDo
 
 /// What keeps a daemon from running.
 public struct DaemonFailure: Error, Hashable, Sendable, CustomStringConvertible {
@@ -21,5 +22,21 @@ public struct DaemonFailure: Error, Hashable, Sendable, CustomStringConvertible 
     init(_ description: String, _ kind: Kind = .other) {
         self.description = description
         self.kind = kind
+    }
+
+    /// What an error means to whoever starts a daemon.
+    init(_ error: any Error) {
+        switch error {
+        case let failure as DaemonFailure: self = failure
+        case let error as HareDoError:
+            let isAway = [.noBroker, .connectionLost, .brokerRefused].contains(error.code)
+            self.init(error.message, isAway ? .unavailable : .other)
+        default: self.init("\(error)")
+        }
+    }
+
+    /// What keeps a module from working.
+    init(_ error: any Error, of module: String) {
+        self.init("module '\(module)': \(DaemonFailure(error).description)", .notLoaded)
     }
 }
