@@ -24,17 +24,15 @@ source Scripts/steps.sh
 
 # Swift Testing counts skipped tests too: "Test run with 5 tests in 2 suites passed after 0.1 seconds."
 passed=0 skipped=0
-test_package() { # test_package TITLE PACKAGE SWIFT-ARGUMENT...: what was built
-  local heading=$1 program=.build/debug/$2PackageTests.xctest ran left_out
-  shift 2
+build_package() { # build_package TITLE SWIFT-ARGUMENT...
+  step "$1: build" Scripts/swift build "${@:2}" --build-tests --disable-xctest
+}
+test_package() { # test_package TITLE SWIFT-ARGUMENT...: what build_package built
+  local heading=$1 ran left_out
+  shift
   # One test at a time: many of them watch the clock, and on two cores they would be late because of one another.
-  # The program itself, because `swift test` locks the folder, and something is built there meanwhile.
   # stdbuf: into a pipe the tests would write in blocks, and of one that hangs or crashes the last block would be missing.
-  if [[ -f $program ]]; then
-    step "$heading: test" stdbuf -oL "$program" --testing-library swift-testing --no-parallel
-  else # a folder, on Apple's systems
-    step "$heading: test" Scripts/swift test "$@" --skip-build --disable-xctest --no-parallel
-  fi
+  step "$heading: test" stdbuf -oL Scripts/swift test "$@" --skip-build --disable-xctest --no-parallel
   ran=$(plain "$log" | sed -n 's/.*Test run with \([0-9]*\) tests\{0,1\} .*passed after.*/\1/p' | awk '{ n += $1 } END { print n + 0 }')
   left_out=$(plain "$log" | grep -cE '^[^[:alnum:]]+ Test .+ skipped(\.|: )' || true)
   if ((ran - left_out <= 0)); then
@@ -70,27 +68,25 @@ else
   start_rabbitmq
 fi
 
-# Builds in the background get what builds and tests in front leave of the processors: tests wait for clocks most of the
-# time, and a build for its slowest file.
-in_background() { # in_background NAME COMMAND...
-  local name=$1 idle=(nice -n 19)
-  shift
+# The optimised build gets what builds and tests leave of the processors: tests wait for clocks most of the time, and a
+# build for its slowest file.
+release_in_background() {
+  local build=(Scripts/swift build -c release --package-path Tool --product haredo) idle=(nice -n 19)
   ! command -v chrt >/dev/null || idle=(chrt --idle 0)
-  { "${idle[@]}" "$@" >"$work/$name.log" 2>&1 && echo 0 || echo $?; } >"$work/$name.status" </dev/null &
+  { "${idle[@]}" "${build[@]}" >"$work/release.log" 2>&1 && echo 0 || echo $?; } >"$work/release.status" </dev/null &
 }
-background_result() { # background_result NAME
-  until [[ -s $work/$1.status ]]; do sleep 0.2; done
-  cat "$work/$1.log"
-  return "$(<"$work/$1.status")"
+release_result() {
+  until [[ -s $work/release.status ]]; do sleep 0.2; done
+  cat "$work/release.log"
+  return "$(<"$work/release.status")"
 }
 
-in_background release Scripts/swift build -c release --package-path Tool --product haredo
-step "Library: build" Scripts/swift build --build-tests --disable-xctest
-in_background tool Scripts/swift build --package-path Tool --build-tests --disable-xctest
-test_package "Library" HareDo
-step "Tool: build" background_result tool
-test_package "Tool" HareDoTool --package-path Tool
-step "Tool: release build" background_result release
+release_in_background
+build_package "Library"
+test_package "Library"
+build_package "Tool" --package-path Tool
+test_package "Tool" --package-path Tool
+step "Tool: release build" release_result
 step "Docs: walk-through of a plugin" Scripts/walkthrough.sh
 
 title='Summary' log=
