@@ -9,6 +9,7 @@ struct BorderTests {
     private final class Lines: Sendable {
         private let lock = NSLock()
         /// Each once: other tests of this process log some many thousand times, and watch the memory.
+        /// Unsafe in name only: it is touched under `lock` alone.
         nonisolated(unsafe) private var lines: Set<String> = []
         func add(_ line: String) { self.lock.withLock { _ = self.lines.insert(line) } }
         var all: Set<String> { self.lock.withLock { self.lines } }

@@ -82,6 +82,7 @@ func eventually(_ what: String, _ condition: () async throws -> Bool) async thro
     let end = ContinuousClock.now + .seconds(30)
     while try await !condition() {
         guard .now < end else { throw ToolTestError("not within 30 s: \(what)") }
+        // What another process has come to can only be looked at again.
         try await Task.sleep(for: .milliseconds(20))
     }
 }
