@@ -107,6 +107,10 @@ let package = Package(
                 "AMQPWire", "AMQPClient", "AMQPBroker", nioCore, nioEmbedded, nioPosix, nioConcurrency, deques,
             ], path: "Tests/HostileSupport", swiftSettings: ours),
         .testTarget(name: "HostileTests", dependencies: ["HostileSupport", nioCore], swiftSettings: ours),
+        // The same attacks in a program of their own, for optimised builds: `Scripts/hostile.sh`.
+        .executableTarget(
+            name: "HareDoSeeded", dependencies: ["HostileSupport"] + (isFuzzing ? ["NoCoverage"] : []),
+            path: "Tests/Seeded", swiftSettings: ours),
         .testTarget(
             name: "ConformanceTests",
             dependencies: ["AMQPClient", "AMQPWire", "TestSupport", nioCore, nioPosix, nioConcurrency],
@@ -148,11 +152,8 @@ if isFuzzing {
         .executableTarget(
             name: "HareDoFuzz", dependencies: ["HostileSupport"], path: "Tests/Fuzz", exclude: ["Corpus"],
             swiftSettings: ours, linkerSettings: [.unsafeFlags(["-sanitize=fuzzer", "-use-ld=lld"])]),
-        // The same build without libFuzzer: attacks from a seed, which nothing steers.
+        // In place of libFuzzer where nothing is to be steered.
         .target(name: "NoCoverage", path: "Tests/NoCoverage"),
-        .executableTarget(
-            name: "HareDoSeeded", dependencies: ["HostileSupport", "NoCoverage"], path: "Tests/Seeded",
-            swiftSettings: ours),
     ]
 }
 

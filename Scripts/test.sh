@@ -7,6 +7,8 @@
 #   HAREDO_TEST_NO_RABBITMQ=1  leaves RabbitMQ out (an error where CI is set)
 #   HAREDO_TEST_NO_FOREIGN=1   installs no clients in other languages: where they are missing, the tests that need them
 #                              are skipped (an error where CI is set)
+#   HAREDO_TEST_HOSTILE_CASES  of how many hostile cases each kind is run, see Scripts/hostile.sh (100000)
+#   HAREDO_TEST_SEEDED         the program that runs them: one that Scripts/fuzz.sh built; if not set, an optimised one
 #   HAREDO_TEST_STEP_SECONDS   how long one step may take (2700)
 # The tests see:
 #   HAREDO_TEST_RABBITMQ      the URL of RabbitMQ; not set if it was left out, nor are the next three
@@ -68,26 +70,36 @@ else
   start_rabbitmq
 fi
 
-# The optimised build gets what builds and tests leave of the processors: tests wait for clocks most of the time, and a
+# Optimised builds, and what has no clock, get what the tests leave of the processors: tests wait most of the time, and a
 # build for its slowest file.
-release_in_background() {
-  local build=(Scripts/swift build -c release --package-path Tool --product haredo) idle=(nice -n 19)
-  ! command -v chrt >/dev/null || idle=(chrt --idle 0)
-  { "${idle[@]}" "${build[@]}" >"$work/release.log" 2>&1 && echo 0 || echo $?; } >"$work/release.status" </dev/null &
+idle() {
+  if command -v chrt >/dev/null; then chrt --idle 0 "$@"; else nice -n 19 "$@"; fi
 }
-release_result() {
-  until [[ -s $work/release.status ]]; do sleep 0.2; done
-  cat "$work/release.log"
-  return "$(<"$work/release.status")"
+seeded=${HAREDO_TEST_SEEDED:-.build-release/release/HareDoSeeded}
+hostile_bytes() {
+  [[ -n ${HAREDO_TEST_SEEDED:-} ]] || idle Scripts/swift build -c release --product HareDoSeeded || return
+  HAREDO_HOSTILE_CASES=${HAREDO_TEST_HOSTILE_CASES:-100000} idle Scripts/hostile.sh "$seeded"
+}
+beside() { # beside NAME COMMAND...: its output and its status are kept for result_of
+  "${@:2}" >"$work/$1.log" 2>&1 && echo 0 >"$work/$1.status" || echo $? >"$work/$1.status"
+}
+result_of() { # result_of NAME: waits for it
+  until [[ -s $work/$1.status ]]; do sleep 0.2; done
+  cat "$work/$1.log"
+  return "$(<"$work/$1.status")"
 }
 
-release_in_background
+{
+  beside release idle Scripts/swift build -c release --package-path Tool --product haredo
+  beside hostile hostile_bytes
+} </dev/null &
 build_package "Library"
 test_package "Library"
 build_package "Tool" --package-path Tool
 test_package "Tool" --package-path Tool
-step "Tool: release build" release_result
+step "Tool: release build" result_of release
 step "Docs: walk-through of a plugin" Scripts/walkthrough.sh
+step "Hostile bytes, from a seed" result_of hostile
 
 title='Summary' log=
 names() { sed -n "s/^$1 //p" "$HAREDO_TEST_LEDGER" | sort; }

@@ -26,28 +26,37 @@ extension AMQPConnectionEvents.AsyncIterator {
     }
 }
 
+extension Scripted {
+    /// A prefetch count of 7, the exchange `e`, and a queue that the broker names `amq.gen-1`, bound to it with `k`.
+    ///
+    /// A function of its own also because one with many `async let` takes the compiler many times as long.
+    fileprivate func topology(on channel: AMQPChannel) async throws {
+        async let limited: Void = channel.qos(prefetchCount: 7)
+        try await self.peer.expect(.basicQos)
+        try await self.peer.send(.basicQosOk(.init()))
+        try await limited
+        async let exchange: Void = channel.declareExchange("e", type: .topic)
+        try await self.peer.expect(.exchangeDeclare)
+        try await self.peer.send(.exchangeDeclareOk(.init()))
+        try await exchange
+        async let declared = channel.declareQueue("", exclusive: true)
+        try await self.peer.expect(.queueDeclare)
+        try await self.peer.send(.queueDeclareOk(.init(queue: "amq.gen-1", messageCount: 0, consumerCount: 0)))
+        #expect(try await declared.name == "amq.gen-1")
+        async let bound: Void = channel.bindQueue("", to: "e", routingKey: "k")
+        guard case .queueBind(let bind) = try await self.peer.expect(.queueBind) else { throw NothingCame() }
+        #expect(bind.queue == "amq.gen-1")
+        try await self.peer.send(.queueBindOk(.init()))
+        try await bound
+    }
+}
+
 @Suite(.timeLimit(.minutes(1))) struct RecoveryTests {
     @Test func everythingComesBackInOrderAndALoopGoesOn() async throws {
         try await withScriptedBroker(recovering) { scripted in
             var events = scripted.connection.events.makeAsyncIterator()
             let channel = try await scripted.confirmingChannel()
-            async let limited: Void = channel.qos(prefetchCount: 7)
-            try await scripted.peer.expect(.basicQos)
-            try await scripted.peer.send(.basicQosOk(.init()))
-            try await limited
-            async let exchange: Void = channel.declareExchange("e", type: .topic)
-            try await scripted.peer.expect(.exchangeDeclare)
-            try await scripted.peer.send(.exchangeDeclareOk(.init()))
-            try await exchange
-            async let declared = channel.declareQueue("", exclusive: true)
-            try await scripted.peer.expect(.queueDeclare)
-            try await scripted.peer.send(.queueDeclareOk(.init(queue: "amq.gen-1", messageCount: 0, consumerCount: 0)))
-            #expect(try await declared.name == "amq.gen-1")
-            async let bound: Void = channel.bindQueue("", to: "e", routingKey: "k")
-            guard case .queueBind(let bind) = try await scripted.peer.expect(.queueBind) else { return }
-            #expect(bind.queue == "amq.gen-1")
-            try await scripted.peer.send(.queueBindOk(.init()))
-            try await bound
+            try await scripted.topology(on: channel)
             async let consumed = channel.consume("amq.gen-1")
             guard case .basicConsume(let consume) = try await scripted.peer.expect(.basicConsume) else { return }
             try await scripted.peer.write { output in

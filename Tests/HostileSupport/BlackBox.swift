@@ -16,7 +16,19 @@ enum BlackBox {
         var name = ""
         var seed: UInt64 = 0
         /// Number of the case and when it began, by worker.
-        var cases: [(number: UInt64, since: NIODeadline)?] = []
+        var cases: [(number: UInt64, since: Moment)?] = []
+    }
+    /// By the processor, which a loop without an end uses up, and by the clock, for a wait without one.
+    private struct Moment {
+        /// What all threads of the process had of it.
+        let processor = Moment.processorTime()
+        let clock = NIODeadline.now()
+
+        private static func processorTime() -> TimeAmount {
+            var time = timespec()
+            guard clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time) == 0 else { return .zero }
+            return .seconds(Int64(time.tv_sec)) + .nanoseconds(Int64(time.tv_nsec))
+        }
     }
     private static let running = NIOLockedValueBox(Running())
     /// The same for a signal handler, which may neither lock nor allocate: a line that is ready to be written, with
@@ -50,7 +62,7 @@ enum BlackBox {
 
     static func working(on number: UInt64, worker: Int) {
         self.running.withLockedValue { running in
-            if running.cases.indices.contains(worker) { running.cases[worker] = (number, .now()) }
+            if running.cases.indices.contains(worker) { running.cases[worker] = (number, Moment()) }
             // Each worker has its own digits, right-aligned, counted from the end of the line.
             let workers = min(running.cases.count, 100)
             guard worker < workers else { return }
@@ -65,9 +77,18 @@ enum BlackBox {
     }
 
     /// A case that does not end cannot be stopped, only the process can.
-    static func abort(ifRunningFor limit: TimeAmount) {
+    ///
+    /// - Parameters:
+    ///   - limit: of processor time for each worker.
+    ///   - patience: of the clock, which also runs while other processes have the processor.
+    static func abort(ifRunningFor limit: TimeAmount, orWaitingFor patience: TimeAmount) {
+        let now = Moment()
         let late = self.running.withLockedValue { running in
-            running.cases.contains { $0.map { $0.since + limit < .now() } ?? false }
+            let limit = Int64(running.cases.count) * limit
+            return running.cases.contains { current in
+                guard let since = current?.since else { return false }
+                return now.processor - since.processor > limit || now.clock - since.clock > patience
+            }
         }
         guard late else { return }
         let text: StaticString = "\na case does not end\n"

@@ -13,11 +13,11 @@ import NIOPosix
 
 /// Runs many seeded cases, each with a deadline, and watches memory.
 ///
-/// Variables: `HAREDO_HOSTILE_CASES` is how many (10000), `HAREDO_HOSTILE_SEED` what they are made from (1), and
+/// Variables: `HAREDO_HOSTILE_CASES` is how many (2000), `HAREDO_HOSTILE_SEED` what they are made from (1), and
 /// `HAREDO_HOSTILE_CASE` the number of the only one to run, which repeats it alone.
 package struct HostileRun: Sendable {
     /// A frame or a chunking is what is counted; a case may hold several.
-    package var count = 10_000
+    package var count = 2000
     package var seed: UInt64 = 1
     package var only: UInt64?
     /// Threads that share the cases.
@@ -25,6 +25,8 @@ package struct HostileRun: Sendable {
 
     /// How long one case may take: thousands of times what it does take.
     private static let deadline = TimeAmount.seconds(30)
+    /// The same by the clock, in a process that has only what others leave of the processors.
+    private static let patience = TimeAmount.minutes(5)
     /// Bytes by which memory may grow after a tenth of the cases.
     private static let memoryLimit = 32 << 20
 
@@ -56,7 +58,7 @@ package struct HostileRun: Sendable {
         BlackBox.begin(name, seed: self.seed, workers: workers)
         let watch = MultiThreadedEventLoopGroup.singleton.next()
             .scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { _ in
-                BlackBox.abort(ifRunningFor: Self.deadline)
+                BlackBox.abort(ifRunningFor: Self.deadline, orWaitingFor: Self.patience)
             }
         defer {
             watch.cancel()

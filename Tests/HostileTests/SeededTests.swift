@@ -2,7 +2,7 @@
 import HostileSupport
 import Testing
 
-/// What runs with a seed, of which `make test` runs a part and `.ci/run` all: Docs/hostile-input.md.
+/// What runs with a seed: here some of it, unoptimised. The rest is run by `Scripts/hostile.sh`, see Docs/hostile-input.md.
 @Suite("Hostile bytes, from a seed", .serialized)
 struct SeededTests {
     @Test("Nothing traps, hangs, grows, or comes out otherwise", arguments: Attack.allCases)

@@ -9,7 +9,7 @@ import HostileSupport
     import Darwin
 #endif
 
-// The attacks of HostileTests, which run much faster here than in a debug build. Built and run by Scripts/fuzz.sh.
+// The attacks of HostileTests, which run much faster here than in a debug build. Run by Scripts/hostile.sh.
 
 /// Standard error's own variable is one that Swift does not let be used.
 func report(_ line: String) {
