@@ -41,7 +41,7 @@ case $mode in
     exec Scripts/hostile.sh "$binary"
     ;;
   seeded-program)
-    cp "$binary" "${1:?a file}"
+    install -m 755 "$binary" "${1:?a file}"
     exit
     ;;
   repeat)
