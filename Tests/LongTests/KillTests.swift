@@ -45,9 +45,11 @@ struct KillTests {
                         )
                         try await broker.crash()
                         try await eventually("the loss") { book.count(of: "publisher lost") > lost }
+                        try await eventually("unknown outcomes") { book.unknown - unknown >= 100 }
+                        // While it is dead: when `resume` returns, the rest may all have been published already.
+                        let confirmed = book.confirmed
                         let killed = ContinuousClock.now
                         try await broker.resume()
-                        let confirmed = book.confirmed
                         try await eventually("publishing to resume", within: .seconds(30)) {
                             book.confirmed > confirmed
                         }
