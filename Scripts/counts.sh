@@ -28,16 +28,8 @@ fi
 Scripts/install-packages.sh valgrind binutils
 export HAREDO_COUNTS=1
 Scripts/swift build -c release --package-path Benchmarks --product Counts
-work=$(mktemp -d "${TMPDIR:-/tmp}/haredo-counts.XXXXXX")
-set -m # jobs are process groups, so that all of one can be ended
-finish() {
-  local job
-  for job in $(jobs -p); do kill -KILL -- "-$job" 2>/dev/null || true; done
-  rm -rf "$work"
-}
-trap finish EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
+# shellcheck source=Scripts/jobs.sh
+source Scripts/jobs.sh
 # Without its debug information, which valgrind would read every time.
 objcopy --strip-debug "$(Scripts/swift build -c release --package-path Benchmarks --show-bin-path)/Counts" "$work/Counts"
 

@@ -52,16 +52,8 @@ esac
 kept=${HAREDO_FUZZ_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/haredo-fuzz}
 each=$((seconds / ${#targets[@]}))
 ((each > 0)) || each=1
-work=$(mktemp -d "${TMPDIR:-/tmp}/haredo-fuzz.XXXXXX")
-set -m # jobs are process groups, so that all of one can be ended
-finish() {
-  local job
-  for job in $(jobs -p); do kill -KILL -- "-$job" 2>/dev/null || true; done
-  rm -rf "$work"
-}
-trap finish EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
+# shellcheck source=Scripts/jobs.sh
+source Scripts/jobs.sh
 
 fuzz() { # fuzz TARGET: what is to be said of it
   local target=$1 log=$kept/$1.log status=0 find runs
