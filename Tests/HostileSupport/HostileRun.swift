@@ -13,11 +13,11 @@ import NIOPosix
 
 /// Runs many seeded cases, each with a deadline, and watches memory.
 ///
-/// Variables: `HAREDO_HOSTILE_CASES` is how many (2000), `HAREDO_HOSTILE_SEED` what they are made from (1), and
+/// Variables: `HAREDO_HOSTILE_CASES` is how many (10000), `HAREDO_HOSTILE_SEED` what they are made from (1), and
 /// `HAREDO_HOSTILE_CASE` the number of the only one to run, which repeats it alone.
 package struct HostileRun: Sendable {
     /// A frame or a chunking is what is counted; a case may hold several.
-    package var count = 2000
+    package var count = 10_000
     package var seed: UInt64 = 1
     package var only: UInt64?
     /// Threads that share the cases.
