@@ -222,7 +222,9 @@ extension AMQPMethod {
         #expect(ok.response == login.response)
     }
 
-    @Test(arguments: [("u\0v", "p"), ("u", "p\0q")]) func plainTakesNoZeroBytes(user: String, password: String) {
+    // Not as arguments of the test, which would end its lines in the output.
+    @Test(arguments: [true, false]) func plainTakesNoZeroBytes(inUser: Bool) {
+        let (user, password) = inUser ? ("u\0v", "p") : ("u", "p\0q")
         var machine = HandshakeMachine(AMQPConfiguration(user: user, password: password))
         #expect(self.fails(machine.received(Self.start("PLAIN")))?.error.code == .invalidArgument)
     }

@@ -134,11 +134,13 @@ import Testing
         _ = try TLSContext(settings).makeHandlers(for: .tcp(host: "broker.example", port: 1))
     }
 
-    @Test(arguments: ["", "a\0b", String(repeating: "x", count: 300)]) func aNameThatCannotBeOne(name: String) throws {
-        let context = try TLSContext(
-            AMQPTLS(trust: .authorities(Certificates.pem("ca.pem")), serverName: .name(name)))
-        let error = #expect(throws: AMQPError.self) { try context.makeHandlers(for: .tcp(host: "h", port: 1)) }
-        #expect(error?.code == .invalidArgument)
+    @Test func aNameThatCannotBeOne() throws {
+        for name in ["", "a\0b", String(repeating: "x", count: 300)] {
+            let context = try TLSContext(
+                AMQPTLS(trust: .authorities(Certificates.pem("ca.pem")), serverName: .name(name)))
+            let error = #expect(throws: AMQPError.self) { try context.makeHandlers(for: .tcp(host: "h", port: 1)) }
+            #expect(error?.code == .invalidArgument, "\(name.utf8.count) bytes")
+        }
     }
 
     // MARK: - What cannot be brought about with a server of our own
