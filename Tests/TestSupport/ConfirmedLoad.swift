@@ -10,7 +10,9 @@ package struct ConfirmedLoad: Sendable {
     package var consuming: AMQPConfiguration
     package var queue = TestBroker.uniqueName("load")
     package var queueArguments: AMQPTable = [:]
-    package var messages = 10_000
+    /// How many; `nil`: as many as there is time for while the disturbance lasts. A number may all be published before the
+    /// disturbance comes, on a fast machine.
+    package var messages: Int?
     /// Tasks that publish one message after the other, so at most so many are unconfirmed.
     package var publishers = 400
     package var bodySize = 64
@@ -33,6 +35,9 @@ package struct ConfirmedLoad: Sendable {
         return configuration
     }
 
+    /// What a load without a number of messages does not exceed.
+    private static let limit = 2_000_000
+
     /// Publishes all messages while `disturb` runs, and waits until what was confirmed has been consumed.
     ///
     /// - Parameter ready: called when the queue is declared, before the first message.
@@ -42,7 +47,7 @@ package struct ConfirmedLoad: Sendable {
         consumer: (@Sendable (MessageBook) async throws -> Void)? = nil,
         _ disturb: @escaping @Sendable (MessageBook) async throws -> Void
     ) async throws -> MessageBook {
-        let book = MessageBook(messages: self.messages)
+        let book = MessageBook(messages: self.messages ?? Self.limit)
         let publisher = try await AMQPConnection.connect(self.publishing)
         let receiver = try await AMQPConnection.connect(self.consuming)
         do {
@@ -109,7 +114,10 @@ package struct ConfirmedLoad: Sendable {
     ) async throws {
         let channels = try await ConfirmChannel(connection)
         try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { try await disturb(book) }
+            group.addTask {
+                try await disturb(book)
+                if self.messages == nil { book.stop() }
+            }
             for _ in 0..<self.publishers { group.addTask { try await self.publish(channels, book) } }
             // Unlike `waitForAll`, which would wait for the others before it throws.
             while try await group.next() != nil {}
