@@ -165,7 +165,7 @@ extension AMQPConnection {
                 self.assumeIsolated { $0.requestTimedOut(id: id, method.id, number: number, after: timeout) }
             }
             // Should its channel not be there any more, or stay.
-            waiter.resolve(.failure(AMQPError(.timedOut, "no answer to \(method.id) within \(timeout)")))
+            waiter.resolve(.failure(self.noAnswer(to: method.id, within: timeout)))
         }
         defer { self.scheduler.cancel(deadline) }
         do {
@@ -217,9 +217,17 @@ extension AMQPConnection {
     }
 
     private func requestTimedOut(id: UInt64, _ method: AMQPMethodID, number: UInt16, after timeout: Duration) {
+        // A broker that blocks the connection does not read it, and answers later. If it does not, the next one to wait on
+        // the channel has its deadline too.
+        guard self.gate.blockedReason == nil else { return }
         guard let core = self.channels[number], core.machine.isPending(id: id) else { return }
         let error = AMQPError(.timedOut, "no answer to \(method) within \(timeout); its channel is closed")
         self.close(core, error, waiter: nil)
+    }
+
+    private nonisolated func noAnswer(to method: AMQPMethodID, within timeout: Duration) -> AMQPError {
+        let reason = self.gate.blockedReason.map { "; the broker has blocked the connection: \($0.printable())" }
+        return AMQPError(.timedOut, "no answer to \(method) within \(timeout)\(reason ?? "")")
     }
 
     // MARK: - Closing
@@ -252,13 +260,25 @@ extension AMQPConnection {
             self.bid(farewell, on: core, error)
             for waiter in failing { waiter.resolve(.failure(error)) }
             self.lostGeneration(core, error)
-            let (number, epoch) = (core.number, core.epoch)
-            core.closeDeadline = self.scheduler.schedule(after: self.configuration.replyTimeout) {
-                self.assumeIsolated {
-                    // A broker that does not answer `channel.close` answers nothing else either.
-                    guard $0.channels[number]?.epoch == epoch else { return }
-                    $0.lost(AMQPError(.timedOut, "the broker did not answer channel.close"))
+            self.awaitCloseOk(core, waiter)
+        }
+    }
+
+    /// A broker that does not answer `channel.close` answers nothing else either, unless it has blocked the connection.
+    ///
+    /// - Parameter waiter: whoever closes does not wait until it is unblocked.
+    private func awaitCloseOk(_ core: ChannelCore, _ waiter: ReplyWaiter?) {
+        let (number, epoch) = (core.number, core.epoch)
+        let timeout = self.configuration.replyTimeout
+        core.closeDeadline = self.scheduler.schedule(after: timeout) {
+            self.assumeIsolated {
+                guard let core = $0.channels[number], core.epoch == epoch else { return }
+                guard $0.gate.blockedReason == nil else {
+                    waiter?.resolve(.failure($0.noAnswer(to: .channelClose, within: timeout)))
+                    $0.awaitCloseOk(core, nil)
+                    return
                 }
+                $0.lost(AMQPError(.timedOut, "the broker did not answer channel.close"))
             }
         }
     }

@@ -10,7 +10,7 @@ import Testing
 struct OperatorTests {
     @Test("Its operator closes all connections three times: they come back, and nothing confirmed is lost")
     func connectionsClosed() async throws {
-        try await within(.seconds(60)) {
+        try await within(.seconds(180)) {
             try await TestBroker.runOnSpareRabbitMQ { broker in
                 let load = try await ConfirmedLoad(broker.url())
                 let book = try await load.run { book in
@@ -32,14 +32,14 @@ struct OperatorTests {
 
     @Test("A memory alarm suspends publishers and is an event; when it is over they go on, and nothing was lost")
     func memoryAlarm() async throws {
-        try await within(.seconds(60)) {
+        try await within(.seconds(180)) {
             try await TestBroker.runOnSpareRabbitMQ { broker in
                 let load = try await ConfirmedLoad(broker.url())
                 let book = try await load.run { book in
-                    try await eventually("messages") { book.confirmed >= 1000 }
+                    try await eventually("messages", within: .seconds(20)) { book.confirmed >= 1000 }
                     try await broker.ctl("set_vm_memory_high_watermark", "absolute", "1")
                     do {
-                        try await eventually("connection.blocked") { book.count(of: "publisher blocked") == 1 }
+                        try await eventually("connection.blocked", within: .seconds(30)) { book.count(of: "publisher blocked") == 1 }
                         // What it had read before may still be confirmed.
                         try await standsStill("confirms", within: .seconds(5)) { book.confirmed }
                     } catch {
@@ -47,7 +47,7 @@ struct OperatorTests {
                         throw error
                     }
                     try await broker.ctl("set_vm_memory_high_watermark", "absolute", "1GB")
-                    try await eventually("connection.unblocked") { book.count(of: "publisher unblocked") == 1 }
+                    try await eventually("connection.unblocked", within: .seconds(30)) { book.count(of: "publisher unblocked") == 1 }
                 }
                 print(book.summary)
                 #expect(book.confirmed == book.sent)
@@ -60,7 +60,7 @@ struct OperatorTests {
 
     @Test("A queue deleted under its consumer is declared again, and the same loop goes on")
     func queueDeleted() async throws {
-        try await within(.seconds(40)) {
+        try await within(.seconds(180)) {
             try await TestBroker.runOnSpareRabbitMQ { broker in
                 let url = try await broker.url()
                 let queue = TestBroker.uniqueName()
@@ -76,7 +76,7 @@ struct OperatorTests {
                             #expect(String(buffer: delivery.body) == "\(round)")
                             try delivery.ack()
                             try await other.deleteQueue(queue)
-                            try await eventually("the consumer on the new queue") {
+                            try await eventually("the consumer on the new queue", within: .seconds(30)) {
                                 try await broker.ctl("list_queues", "name", "consumers").contains("\(queue)\t1")
                             }
                         }
@@ -89,7 +89,7 @@ struct OperatorTests {
 
     @Test("Killed and started again under load: publishers and consumer go on, and nothing confirmed is lost")
     func killed() async throws {
-        try await within(.seconds(90)) {
+        try await within(.seconds(180)) {
             try await TestBroker.runOnSpareRabbitMQ { broker in
                 let load = try await ConfirmedLoad(broker.url())
                 let book = try await load.run(ready: { try await broker.flush() }) { book in

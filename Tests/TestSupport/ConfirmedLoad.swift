@@ -10,8 +10,8 @@ package struct ConfirmedLoad: Sendable {
     package var consuming: AMQPConfiguration
     package var queue = TestBroker.uniqueName("load")
     package var queueArguments: AMQPTable = [:]
-    /// How many; `nil`: as many as there is time for while the disturbance lasts. A number may all be published before the
-    /// disturbance comes, on a fast machine.
+    /// How many; `nil`: as many as there is time for while the disturbance lasts, and as the consumer keeps up with. A number
+    /// may all be published before the disturbance comes, on a fast machine.
     package var messages: Int?
     /// Tasks that publish one message after the other, so at most so many are unconfirmed.
     package var publishers = 400
@@ -37,6 +37,8 @@ package struct ConfirmedLoad: Sendable {
 
     /// What a load without a number of messages does not exceed.
     private static let limit = 2_000_000
+    /// Confirmed and not consumed, in such a load: what is left at the end has to be waited for.
+    private static let backlog = 50_000
 
     /// Publishes all messages while `disturb` runs, and waits until what was confirmed has been consumed.
     ///
@@ -130,6 +132,10 @@ package struct ConfirmedLoad: Sendable {
         while let message = book.take() {
             while true {
                 try Task.checkCancellation()
+                if self.messages == nil, book.missing > Self.backlog {
+                    try await Task.sleep(for: .milliseconds(10))
+                    continue
+                }
                 let channel = await channels.current
                 book.began()
                 let deadline = ContinuousClock.now + self.publishing.publishTimeout

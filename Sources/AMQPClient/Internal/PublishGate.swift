@@ -309,6 +309,9 @@ final class PublishGate: Sendable {
             })
     }
 
+    /// Why the broker takes nothing from this connection, while that is so.
+    var blockedReason: String? { self.state.withLockedValue { $0.blocked } }
+
     // MARK: - The life of a channel
 
     /// - Returns: the epoch of its deliveries.
