@@ -37,9 +37,10 @@ final class ByteClient: Sendable {
     }
 
     /// Sends; that the broker hangs up meanwhile is for the test to see by ``untilClosed(within:)``.
-    func send(_ bytes: some Sequence<UInt8> & Sendable) async {
-        try? await self.channel.writeAndFlush(ByteBuffer(bytes: bytes)).get()
-    }
+    func send(_ bytes: some Sequence<UInt8> & Sendable) async { await self.send(ByteBuffer(bytes: bytes)) }
+
+    /// For what many clients send: they share the memory.
+    func send(_ bytes: ByteBuffer) async { try? await self.channel.writeAndFlush(bytes).get() }
 
     /// Sends one byte after another, as slowly as said, for as long as the socket is open.
     func trickle(_ bytes: [UInt8], every interval: TimeAmount) {

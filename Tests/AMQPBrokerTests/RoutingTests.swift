@@ -76,7 +76,8 @@ struct RoutingTests {
         var matches = true
         let time = ContinuousClock().measure { matches = pattern.matches(key) }
         #expect(!matches)
-        #expect(time < .seconds(1))
+        // Exponential would be years.
+        #expect(time < .seconds(10))
     }
 
     @Test(

@@ -201,6 +201,7 @@ import Testing
         var configuration = broker.configuration
         configuration.addresses =
             [broker.configuration.address] + Array(repeating: gone.configuration.address, count: 7)
+        configuration.connectTimeout = .seconds(60) // shared by all
         async let connected = AMQPConnection.connect(configuration)
         let peer = try await broker.accept()
         try await peer.handshake()
@@ -254,7 +255,7 @@ import Testing
             let resolver = TestResolver { host, _ in host == "silent.example" ? .never : .addresses([address]) }
             var configuration = broker.configuration
             configuration.addresses = ["silent.example", "answering.example"].map { .tcp(host: $0, port: 5672) }
-            configuration.connectTimeout = .milliseconds(600)
+            configuration.connectTimeout = .seconds(6) // shared by the two
             configuration.makeResolver = resolver.make
             // Until the silent one was the first once.
             while resolver.hosts.first != "silent.example" || resolver.hosts.count == 1 {

@@ -229,6 +229,8 @@ import Testing
                 return .silence
             }
             let events = EventLog(connection)
+            // A pause is a random part of its bound, and may be none.
+            if moment == .pausing { await broker.stopListening() }
             async let sequence = failure { () async throws(AMQPError) in try await consumer.deliveries.next() }
             async let waiting = failure { () async throws(AMQPError) in
                 try await channel.whenCut(session)

@@ -38,7 +38,7 @@ import Testing
         let broker = try await ScriptedBroker.start()
         var configuration = broker.configuration
         configuration.credentials = .provider { try provider.next() }
-        configuration.replyTimeout = .milliseconds(200)
+        configuration.replyTimeout = .seconds(3)
         configuration.recovery = recovery
         async let connected = AMQPConnection.connect(configuration)
         let peer = try await broker.accept()
@@ -81,7 +81,7 @@ import Testing
         try await self.withBroker(provider) { _, peer, connection in
             try await self.expectUpdate("second", from: peer)
             // Much longer than it may take, and than the provider would be asked again after.
-            try await Task.sleep(for: .milliseconds(1500))
+            try await Task.sleep(for: .milliseconds(4500))
             async let channel = connection.openChannel()
             try await peer.openChannel()
             _ = try await channel
@@ -159,7 +159,7 @@ import Testing
     }
 
     @Test func aClosedConnectionAsksNobody() async throws {
-        let provider = Provider([("first", .milliseconds(1)), ("second", .seconds(1000))])
+        let provider = Provider([("first", .seconds(1000)), ("second", .seconds(1000))])
         weak var connection: AMQPConnection?
         try await self.withBroker(provider) { _, peer, opened in
             connection = opened

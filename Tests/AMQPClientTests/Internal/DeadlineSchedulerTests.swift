@@ -15,6 +15,8 @@ import Testing
         let ran = NIOLockedValueBox<[Int]>([])
         let done = Mailbox<Void>()
         let loop = self.loop
+        let hold = LoopHold()
+        try await hold.take(loop)
         let start = NIODeadline.now()
         for number in [3, 1, 2] {
             _ = scheduler.schedule(at: start + .milliseconds(Int64(number) * 20)) {
@@ -23,6 +25,7 @@ import Testing
                 if number == 3 { done.put(()) }
             }
         }
+        hold.release()
         try await done.next()
         #expect(ran.withLockedValue { $0 } == [1, 2, 3])
         #expect(!scheduler.isTicking)
@@ -46,10 +49,13 @@ import Testing
     @Test func whatIsCancelledDoesNotRun() async throws {
         let scheduler = DeadlineScheduler(eventLoop: self.loop)
         let done = Mailbox<Int>()
+        let hold = LoopHold()
+        try await hold.take(self.loop)
         let first = scheduler.schedule(after: .milliseconds(10)) { done.put(1) }
         _ = scheduler.schedule(after: .milliseconds(20)) { done.put(2) }
         scheduler.cancel(first)
         scheduler.cancel(first)
+        hold.release()
         #expect(try await done.next() == 2)
     }
 
