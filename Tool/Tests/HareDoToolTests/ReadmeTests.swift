@@ -61,9 +61,12 @@ struct ReadmeTests {
             environment["HAREDO_BROKER"] = "amqp://guest:guest@127.0.0.1:\(port)"
             for command in commands {
                 try #require(command.words.first == "haredo")
-                // Only the port is another.
-                let more = command.words.dropFirst().starts(with: ["config", "init"]) ? ["--port", "\(port)"] : []
-                let result = try await haredo(Array(command.words.dropFirst()) + more, environment: environment)
+                let words = Array(command.words.dropFirst())
+                // Only the port is another, and a call may take longer.
+                var more: [String] = []
+                if words.starts(with: ["config", "init"]) { more = ["--port", "\(port)"] }
+                if words.first == "call" { more = ["--timeout", "30"] }
+                let result = try await haredo(words + more, environment: environment)
                 print("ledger: \(command.words.joined(separator: " ")) took \(result.duration)")
                 #expect(result.status == 0, "\(command.words): \(result.error)")
                 let printed = (result.error + result.text).replacing(/process \d+/, with: "process N")

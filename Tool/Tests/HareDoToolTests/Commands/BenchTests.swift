@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import AMQPClient
 import Foundation
+import Synchronization
 import Testing
 
 @testable import HareDoTool
@@ -48,10 +49,26 @@ private struct BenchJSON: Decodable {
         #expect(latency.p99 <= latency.max)
         #expect(latency.max <= self.seconds * 1e6)
         guard self.operation == "rpc" else { return }
+        // It goes over sockets four times: no call takes less, on whatever machine.
+        #expect(latency.p50 >= 5)
         // All is spent in calls, as many at once as are under way; half of them take at least the median.
         let spent = self.seconds * 1e6 * Double(self.concurrency)
-        #expect(latency.max * count >= spent / 2)
         #expect(latency.p50 * count / 2 <= spent * 1.05)
+    }
+}
+
+/// Runs a benchmark that is disturbed while it measures. One that is over before gets twice as many messages.
+///
+/// - Parameter run: runs and disturbs it.
+private func disturbed(
+    from count: Int, _ run: (_ count: Int) async throws -> ToolResult
+) async throws -> ToolResult {
+    var count = count
+    while true {
+        let bench = try await run(count)
+        // It ends: more messages than there may be are an error.
+        guard bench.status == 0 else { return bench }
+        count *= 2
     }
 }
 
@@ -147,18 +164,23 @@ extension ToolTests {
     func benchInterrupted(broker: TestBroker) async throws {
         try await broker.run { url in
             for (operation, count) in [
-                ("publish", "9999999"), ("consume", "50000"), ("send", "9999999"), ("rpc", "999999"),
+                ("publish", 9_999_999), ("consume", 50_000), ("send", 9_999_999), ("rpc", 999_999),
             ] {
-                let bench = try await withTool(
-                    "bench", operation, "--count", count, "--json", "--broker", url, "--verbose"
-                ) { bench in try await bench.wait(for: "measuring") }
+                let bench = try await disturbed(from: count) { count in
+                    try await withTool(
+                        "bench", operation, "--count", "\(count)", "--json", "--broker", url, "--verbose"
+                    ) { bench in try await bench.wait(for: "measuring", within: .seconds(80)) }
+                }
                 #expect(bench.status == 130)
                 #expect(bench.output.isEmpty)
                 #expect(bench.error.contains("haredo: interrupted\n"))
                 let queues = bench.error.matches(of: /amqp\.queue=(haredo\.bench\.\w+)/).map { String($0.1) }
                 #expect(queues.isEmpty == (operation == "publish"))
                 for queue in queues {
-                    #expect(try await haredo("send", queue, broker: url).error.contains("nobody listens"))
+                    // A broker may take a moment to remove what belonged to a connection.
+                    try await eventually("the queue is gone") {
+                        try await haredo("send", queue, broker: url).error.contains("nobody listens")
+                    }
                 }
             }
         }
@@ -177,21 +199,27 @@ extension ToolTests {
 
     @Test("A benchmark that loses its broker says so", arguments: BenchPlan.Operation.allCases)
     func benchBrokerGone(operation: BenchPlan.Operation) async throws {
-        try await withTool("broker", "--listen", "127.0.0.1:0") { broker in
-            let url = try await broker.firstLine()
-            let count = operation == .consume ? "50000" : "9999999"
-            let bench = try await withTool(
-                "bench", operation.rawValue, "--count", count, "--json", "--broker", url, "--verbose"
-            ) { bench in
-                try await bench.wait(for: "measuring")
-                await broker.interrupt()
-                try await bench.wait(for: "haredo: ")
+        let bench = try await disturbed(from: operation == .consume ? 50_000 : 9_999_999) { count in
+            let result = Mutex<ToolResult?>(nil)
+            try await withTool("broker", "--listen", "127.0.0.1:0", limit: .seconds(120)) { broker in
+                let url = try await broker.firstLine()
+                let bench = try await withTool(
+                    "bench", operation.rawValue, "--count", "\(count)", "--json", "--broker", url, "--verbose"
+                ) { bench in
+                    try await bench.wait(for: "measuring", within: .seconds(80))
+                    await broker.interrupt()
+                    // One that was over already says nothing.
+                    _ = try? await bench.wait(for: "haredo: ")
+                }
+                result.withLock { $0 = bench }
             }
-            #expect(bench.status == 1)
-            #expect(bench.output.isEmpty)
-            let last = try #require(bench.error.split(separator: "\n").last { $0.hasPrefix("haredo: ") })
-            #expect(last.contains("connection"), "\(last)")
+            guard let bench = result.withLock({ $0 }) else { throw ToolTestError("there is no result") }
+            return bench
         }
+        #expect(bench.status == 1)
+        #expect(bench.output.isEmpty)
+        let last = try #require(bench.error.split(separator: "\n").last { $0.hasPrefix("haredo: ") })
+        #expect(last.contains("connection"), "\(last)")
     }
 
     @Test("A benchmark without a broker says so", arguments: BenchPlan.Operation.allCases)

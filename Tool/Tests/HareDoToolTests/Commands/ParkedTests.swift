@@ -59,11 +59,16 @@ extension ToolTests {
                 let ping = try await haredo("ping", queue, "--timeout", "20", broker: url)
                 #expect(ping.status == 0)
                 #expect(ping.text.wholeMatch(of: #/\S+ \S+ answered in [0-9.]+ ms\n/#) != nil, "\(ping.text)")
-                let table = try await haredo("services", queue, broker: url)
-                #expect(table.text.hasPrefix("\(queue)  -  "), "\(table.text)")
-                #expect(table.text.contains("  1 requests  0 errors  0 in flight"))
-                let json = try await haredo("services", queue, "--json", broker: url)
-                #expect(json.text.contains(#""name":"\#(queue)""#) && json.text.contains(#""requests":1"#))
+                // It waits for a second, and an answer may take longer.
+                try await eventually("a table shows the service") {
+                    let table = try await haredo("services", queue, broker: url)
+                    return table.text.hasPrefix("\(queue)  -  ")
+                        && table.text.contains("  1 requests  0 errors  0 in flight")
+                }
+                try await eventually("JSON shows the service") {
+                    let json = try await haredo("services", queue, "--json", broker: url)
+                    return json.text.contains(#""name":"\#(queue)""#) && json.text.contains(#""requests":1"#)
+                }
             }
         }
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
 import HareDo
+import Synchronization
 import Testing
 
 /// A configuration and a runtime folder of a test's own.
@@ -56,25 +57,45 @@ struct DaemonPlace: Sendable {
     func status() async throws -> [String: ConfigurationValue] {
         let result = try await self.haredo("status")
         #expect(result.status == 0, "\(result.error)")
-        return try JSONDecoder().decode([String: ConfigurationValue].self, from: Data(result.output))
+        return try Self.answer(result)
+    }
+
+    /// For those who ask again: `nil` if it did not answer this time.
+    func statusIfAnswered() async throws -> [String: ConfigurationValue]? {
+        let result = try await self.haredo("status")
+        return try result.status == 0 ? Self.answer(result) : nil
+    }
+
+    private static func answer(_ result: ToolResult) throws -> [String: ConfigurationValue] {
+        try JSONDecoder().decode([String: ConfigurationValue].self, from: Data(result.output))
     }
 }
 
-/// A port that nobody listened on a moment ago.
+/// No port is given twice: who got it first may not have taken it yet.
+private let givenPorts = Mutex<Set<Int>>([])
+
+/// A port that nobody listened on a moment ago. No client gets it from the system, whose own are higher, nor does
+/// Scripts/rabbitmq.sh use it (4790 to 6699 and 25790 to 26699).
 func freePort() throws -> Int {
+    for port in (20_000..<25_000).shuffled() {
+        let isNew = givenPorts.withLock { $0.insert(port).inserted }
+        if isNew, isFree(port) { return port }
+    }
+    throw ToolTestError("there is no free port")
+}
+
+private func isFree(_ port: Int) -> Bool {
     let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
     defer { close(descriptor) }
     var address = sockaddr_in()
     address.sin_family = sa_family_t(AF_INET)
+    address.sin_port = in_port_t(port).bigEndian
     address.sin_addr.s_addr = in_addr_t(0x7f00_0001).bigEndian
-    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-    let bound = withUnsafeMutablePointer(to: &address) { pointer in
+    return withUnsafePointer(to: &address) { pointer in
         pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-            bind(descriptor, $0, length) == 0 && getsockname(descriptor, $0, &length) == 0
+            bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
         }
     }
-    guard bound else { throw ToolTestError("there is no free port") }
-    return Int(UInt16(bigEndian: address.sin_port))
 }
 
 /// Waits until something is so, at most 30 s.

@@ -37,6 +37,22 @@ struct LatenciesTests {
         #expect(latencies.countsByPower == [0: 1, 1: 2, 2: 3])
     }
 
+    @Test("What passed since a moment is what the system's clock says")
+    func moments() async throws {
+        let before = SuspendingClock.now
+        let moment = Moment.now
+        let after = SuspendingClock.now
+        try await Task.sleep(for: .milliseconds(20))
+        let atLeast = after.duration(to: SuspendingClock.now)
+        let (nanoseconds, seconds) = (moment.nanosecondsSince, moment.secondsSince)
+        let atMost = before.duration(to: SuspendingClock.now)
+        #expect(Duration.nanoseconds(nanoseconds) >= atLeast)
+        #expect(Duration.nanoseconds(nanoseconds) <= atMost)
+        let rounding = Duration.microseconds(1)
+        #expect(Duration.seconds(seconds) >= atLeast - rounding)
+        #expect(Duration.seconds(seconds) <= atMost + rounding)
+    }
+
     @Test("Without any there is nothing to say")
     func empty() {
         #expect(Latencies().summary == Latencies.Summary(p50: 0, p90: 0, p99: 0, max: 0))

@@ -41,7 +41,7 @@ actor RunningTool {
     private var openStreams = 2
     private(set) var wasInterrupted = false
 
-    /// How long a test waits for something to be written.
+    /// How long a test waits for something to be written, unless it says how long.
     private static let patience = Duration.seconds(30)
 
     init(process: pid_t) { self.process = process }
@@ -74,8 +74,10 @@ actor RunningTool {
     }
 
     /// Waits until `text` is written.
-    func wait(for text: String, in stream: RunningTool.Stream = .error) async throws {
-        _ = try await self.wait { tool -> Bool? in
+    func wait(
+        for text: String, in stream: RunningTool.Stream = .error, within patience: Duration? = nil
+    ) async throws {
+        _ = try await self.wait(within: patience) { tool -> Bool? in
             String(decoding: stream == .error ? tool.error : tool.output, as: UTF8.self).contains(text) ? true : nil
         }
     }
@@ -90,8 +92,10 @@ actor RunningTool {
 
     nonisolated var isRunning: Bool { kill(self.process, 0) == 0 }
 
-    private func wait<R>(_ condition: (isolated RunningTool) -> R?) async throws -> R {
-        let end = ContinuousClock.now + Self.patience
+    private func wait<R>(
+        within patience: Duration? = nil, _ condition: (isolated RunningTool) -> R?
+    ) async throws -> R {
+        let end = ContinuousClock.now + (patience ?? Self.patience)
         while true {
             if let result = condition(self) { return result }
             guard self.openStreams > 0, .now < end else {
@@ -131,12 +135,17 @@ func withTool(
         arguments, broker: broker, environment: environment, input: input, limit: limit, interrupts: true, body)
 }
 
-/// Runs `haredo` until it ends by itself.
+/// Runs `haredo` until it ends by itself. A call waits long for its reply, unless the test says how long.
 func haredo(
     _ arguments: String..., broker: String? = nil, environment: [String: String] = [:], input: [UInt8] = [],
     limit: Duration = .seconds(60)
 ) async throws -> ToolResult {
-    try await runTool(
+    var arguments = arguments
+    if arguments.first == "call", !arguments.contains("--timeout") {
+        // The first of its options: behind `--` or `-d` it would be none.
+        arguments.insert(contentsOf: ["--timeout", "30"], at: 1)
+    }
+    return try await runTool(
         arguments, broker: broker, environment: environment, input: input, limit: limit, interrupts: false
     ) { _ in }
 }
