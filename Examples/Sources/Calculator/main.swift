@@ -17,6 +17,7 @@ try service.handle("divide") { (numbers: Numbers) in
 let running = Task { try await service.run() }
 
 try await Peer.with(.environment) { client in
+    client.timeout = .seconds(10)
     let sum = try await client.call("calculator", method: "add", encoding: Numbers(a: 2, b: 3), as: Result.self)
     print("2 + 3 = \(sum.value)")
     do {

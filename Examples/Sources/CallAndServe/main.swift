@@ -10,7 +10,7 @@ try await service.connect()
 try await service.listen { request in Reply("Hello, \(request.text ?? "whoever you are")!") }
 
 try await Peer.with(broker) { peer in
-    let reply = try await peer.call("greetings", data: "jujifruit")
+    let reply = try await peer.call("greetings", data: "jujifruit", timeout: .seconds(10))
     print(reply?.text ?? "no answer in time")
 }
 await service.disconnect()

@@ -10,6 +10,7 @@ try await service.connect()
 try await service.listen(serving: service.plugins)
 
 try await Peer.with(.environment) { client in
+    client.timeout = .seconds(10)
     for uuid in ["echo", "size"] {
         let reply = try await client.call("myservice", headers: ["uuid": .string(uuid)], data: "jujifruit")
         print("\(uuid): \(reply?.text ?? "no reply in time")")

@@ -16,7 +16,7 @@ try await service.listen(serving: Increment())
 try await Peer.with(.environment) { client in
     for i in 1...10 {
         let id = try await client.send("increment", headers: ["i": .integer(Int64(i))])
-        let reply = try await client.receive(id: id)
+        let reply = try await client.receive(id: id, timeout: .seconds(10))
         print(reply?.text == "\(i + 1)")
     }
 }

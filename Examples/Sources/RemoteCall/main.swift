@@ -12,7 +12,7 @@ try await service.listen { message in
 
 let client = Peer()
 try await client.connect()
-print(try await client.call("rpc", data: "jujifruit")?.text ?? "no reply in time")
+print(try await client.call("rpc", data: "jujifruit", timeout: .seconds(10))?.text ?? "no reply in time")
 client.timeout = .milliseconds(200)
 print(try await client.call("rpc", data: "slow")?.text ?? "no reply in time")
 await client.disconnect()

@@ -27,7 +27,7 @@ public struct Border: Plugin {
         case "typed":
             // An error of the program's HareDo is caught here as what it is.
             do throws(HareDoError) {
-                _ = try await self.context.peer.call("nobody-\(self.context.peer.name)")
+                _ = try await self.context.peer.call("nobody-\(self.context.peer.name)", timeout: .seconds(10))
                 return "no error"
             } catch {
                 return error.code == .noSuchService ? "caught" : "another"

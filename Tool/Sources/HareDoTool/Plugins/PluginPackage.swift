@@ -126,7 +126,8 @@ struct PluginPackage {
                 try await withBroker { broker, peer in
                     try await peer.plugins.register(\(self.type).self, configuration: ["greeting": "Good morning"])
                     try await peer.listen(on: "plugins", serving: peer.plugins)
-                    let reply = try await peer.call("plugins", headers: ["uuid": "\(self.name)"], data: "jujifruit")
+                    let reply = try await peer.call(
+                        "plugins", headers: ["uuid": "\(self.name)"], data: "jujifruit", timeout: .seconds(10))
                     #expect(reply?.text == "Good morning, jujifruit!")
                 }
             }
