@@ -42,8 +42,12 @@ export GLIBC_TUNABLES=glibc.cpu.hwcaps=$cpu:glibc.cpu.x86_non_temporal_threshold
 
 count() { # count NAME N: instructions and allocations of the whole program
   local out=$work/out.$BASHPID
-  if ! timeout --foreground 120 setarch --addr-no-randomize valgrind --tool=callgrind --compress-strings=no --compress-pos=no \
-    --callgrind-out-file="$out" "$work/Counts" "$1" "$2" >"$out.log" 2>&1; then
+  # Bound by processor time, however busy the machine is; the other limit is for one that waits for ever.
+  if ! (
+    ulimit -t 300
+    exec timeout --foreground 1200 setarch --addr-no-randomize valgrind --tool=callgrind --compress-strings=no --compress-pos=no \
+      --callgrind-out-file="$out" "$work/Counts" "$1" "$2"
+  ) >"$out.log" 2>&1; then
     echo "counts: '$1' failed:" >&2
     tail -n 20 "$out.log" >&2
     return 1

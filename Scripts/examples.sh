@@ -21,7 +21,7 @@ finish() {
 trap finish EXIT
 "$haredo" broker --listen 127.0.0.1:0 >"$work/url" 2>"$work/log" &
 broker=$!
-for _ in {1..100}; do
+for _ in {1..600}; do
   [[ ! -s $work/url ]] || break
   sleep 0.1
 done

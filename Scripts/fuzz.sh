@@ -56,7 +56,7 @@ each=$((seconds / ${#targets[@]}))
 source Scripts/jobs.sh
 
 fuzz() { # fuzz TARGET: what is to be said of it
-  local target=$1 log=$kept/$1.log status=0 find runs
+  local target=$1 log=$work/$1.log status=0 find runs
   mkdir -p "$kept/$target" "$kept/finds"
   # The first folder is written, the second only read. The limit outside is for a fuzzer that does not heed its own.
   HAREDO_FUZZ_TARGET=$target timeout --foreground --kill-after=10 $((each + 120)) "$binary" \
@@ -65,8 +65,10 @@ fuzz() { # fuzz TARGET: what is to be said of it
     -artifact_prefix="$kept/finds/$target-" >"$log" 2>&1 </dev/null || status=$?
   if ((status != 0)); then
     tail -n 40 "$log"
+    # Only what is found is kept: other runs may use the same folder.
+    cp "$log" "$kept/$target.log"
     find=$(sed -n 's/.*Test unit written to \(.*\)/\1/p' "$log" | tail -n 1)
-    echo "FOUND by '$target' (status $status), log: $log"
+    echo "FOUND by '$target' (status $status), log: $kept/$target.log"
     [[ -z $find ]] || echo "repeat it with: Scripts/fuzz.sh repeat $target $find"
     return 1
   fi

@@ -111,14 +111,14 @@ inside() {
   check "its user is haredo" test "$(stat --format=%u "/proc/$process")" = "$(in_root id -u haredo)"
   check "status" as_haredo haredo status
   check "status, for the administrator" in_root haredo status
-  check_output jujifruit "a call" in_root haredo call jujifruit -H uuid=echo -d jujifruit
+  check_output jujifruit "a call" in_root haredo call --timeout 30 jujifruit -H uuid=echo -d jujifruit
 
   in_root install -D -m 644 /root/libborder.so /usr/local/lib/haredo/plugins/libborder.so
   check "a plugin can be loaded" in_root haredo plugin check /usr/local/lib/haredo/plugins/libborder.so
   check "a plugin is found" grep -q '^border ' <(in_root haredo plugin list)
   sed -i 's/^\( *\)echo:$/&\n\1border:/' "$config"
   check "a plugin is loaded while the daemon runs" as_haredo haredo reload
-  check_output cast "types are the same on both sides" in_root haredo call jujifruit -H uuid=border -d cast
+  check_output cast "types are the same on both sides" in_root haredo call --timeout 30 jujifruit -H uuid=border -d cast
 
   key=$(sha256sum <"$config")
   check "it is installed again" in_root dpkg -i /root/package.deb
@@ -126,7 +126,7 @@ inside() {
   check "a newer version is installed" in_root dpkg -i /root/newer.deb
   check "the configuration, and its key, stay" test "$(sha256sum <"$config")" = "$key"
   check_output 'root:haredo 640' "with their mode and owner" mode $conf
-  check_output jujifruit "what was started by hand goes on" in_root haredo call jujifruit -H uuid=echo -d jujifruit
+  check_output jujifruit "what was started by hand goes on" in_root haredo call --timeout 30 jujifruit -H uuid=echo -d jujifruit
   check "the daemon stops" as_haredo haredo stop
   check "its process is gone" ended "$process"
   check "it starts again" as_haredo haredo start

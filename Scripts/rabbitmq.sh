@@ -195,12 +195,14 @@ start() { # start [NODES]
   echo "$first_port" >"$DIR/port"
   echo "$count" >"$DIR/nodes"
   for i in $(seq "$count"); do configure "$i"; done
+  deadline=$((SECONDS + STARTUP_SECONDS))
   (
     at 1
     environment
     launch "$DIR/epmd.out" epmd -port "$epmd_port" -address 127.0.0.1
-    for _ in {1..50}; do
-      ! listens "$epmd_port" || break
+    until listens "$epmd_port"; do
+      ((SECONDS < deadline)) ||
+        fail "the port mapper does not listen on $epmd_port ($STARTUP_SECONDS s are the limit): $(cat "$DIR/epmd.out")"
       sleep 0.1
     done
   )

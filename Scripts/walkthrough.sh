@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Runs the walk-through of Docs/plugins.md as it stands there, in an empty folder and with an empty home: what is marked `sh`
-# one after the other, what is marked `sh terminal` in the background as soon as it has printed a line. What a line is said to
-# print (`# prints: TEXT`) has to be printed.
+# one after the other, what is marked `sh terminal` in the background until it has printed that it listens. What a line is said
+# to print (`# prints: TEXT`) has to be printed.
 # `haredo` is what `make build` leaves. Only `swift` is another: it builds in the folder that has all dependencies compiled.
+# The broker's port is a free one, and calls may take longer than the default.
 # Ends with `walk-through: N commands, all as it says`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -30,9 +31,19 @@ export HOME=$work/home PATH=$work/bin:$PATH
 unset HAREDO_PLUGIN_PATH HAREDO_BROKER
 umask 022
 
+# Below those that the system gives to clients.
+port=$((20000 + RANDOM % 5000))
+while (exec 4<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((20000 + RANDOM % 5000)); done
+
 # Each line: the block's kind, a tab, a command.
-awk '/^```sh/ { kind = $2 == "terminal" ? "terminal" : "here"; next } /^```/ { kind = ""; next } kind { print kind "\t" $0 }' \
-  Docs/plugins.md >"$work/commands"
+awk -v port="$port" '
+  /^```sh/ { kind = $2 == "terminal" ? "terminal" : "here"; next }
+  /^```/ { kind = ""; next }
+  kind {
+    gsub(/127\.0\.0\.1:[0-9]+/, "127.0.0.1:" port)
+    sub(/^haredo call /, "&--timeout 30 ")
+    print kind "\t" $0
+  }' Docs/plugins.md >"$work/commands"
 cd "$work/here"
 count=0
 while IFS=$'\t' read -r kind command <&3; do
@@ -40,12 +51,18 @@ while IFS=$'\t' read -r kind command <&3; do
   echo "\$ $command"
   if [[ $kind == terminal ]]; then
     eval "exec $command" >"$work/terminal.$count" 2>&1 &
-    for _ in {1..300}; do
-      [[ ! -s $work/terminal.$count ]] || break
+    # Somebody else's broker on that port, or a listener that is not there yet, would be of no use to the next command.
+    case $command in
+      'haredo broker '*) ready="amqp://guest:guest@127\.0\.0\.1:$port" ;;
+      'haredo listen '*) ready='haredo: listening on .*' ;;
+      *) ready='.+' ;;
+    esac
+    for _ in {1..600}; do
+      ! grep -qsxE "$ready" "$work/terminal.$count" || break
       sleep 0.1
     done
-    [[ -s $work/terminal.$count ]] || { echo "walk-through: it printed nothing in 30 s" >&2; exit 1; }
     cat "$work/terminal.$count"
+    grep -qxE "$ready" "$work/terminal.$count" || { echo "walk-through: it did not print '$ready' in 60 s" >&2; exit 1; }
     continue
   fi
   # In this shell: one of them changes the folder.
