@@ -20,6 +20,7 @@ struct DocumentTests {
     @Test("Its first example works")
     func echoes() async throws {
         try await withBroker { broker, peer in
+            peer.timeout = .seconds(10)
             try await peer.listen(on: "echo") { "\($0.text ?? "")" }
             #expect(try await peer.call("echo", data: "jujifruit")?.text == "jujifruit")
         }

@@ -13,7 +13,7 @@ import Testing
 
             // The network takes every connection away, in the middle of whatever they do.
             await broker.faults.drop(.reset)
-            try await broker.wait { $0.queue("orders")?.consumers == 1 }
+            try await broker.wait { $0.queue("orders")?.consumers == 1 && $0.connections.count == 2 }
 
             let reply = try await client.call("orders", data: "a book", timeout: .seconds(10))
             #expect(reply?.text == "shipped: a book")

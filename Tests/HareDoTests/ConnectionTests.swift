@@ -100,12 +100,13 @@ struct ConnectionTests {
     func blockingHandler() async throws {
         try await TestBroker.available.runAtOnce { url in
             var configuration = Peer.Configuration.url(url)
-            configuration.heartbeat = .seconds(1)
+            configuration.heartbeat = .seconds(2)
             let service = Peer(name: TestBroker.uniqueName(), configuration)
             try await service.connect()
             try await service.listen { _ in
-                // What a handler should not do, and sometimes does: six intervals long.
-                blockThread(seconds: 6)
+                // What a handler should not do, and sometimes does: for longer than the three intervals after which a
+                // broker that hears nothing hangs up.
+                blockThread(seconds: 7)
                 return "awake"
             }
             let client = Peer(.url(url))
@@ -126,6 +127,7 @@ struct ConnectionTests {
             try await peer.listen { _ in "x" }
             await peer.disconnect()
             try await Peer.with(.url(url)) { client in
+                client.timeout = .seconds(10)
                 await expectError(.noSuchService) { _ = try await client.call(peer.name) }
                 await expectError(.noSuchService) { _ = try await client.call(peer.address) }
             }
@@ -137,6 +139,7 @@ struct ConnectionTests {
         weak var freed: Peer?
         do {
             let peer = Peer(.embedded)
+            peer.timeout = .seconds(10)
             freed = peer
             try await peer.connect()
             try await peer.listen(on: "leak") { _ in "x" }

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
+import AMQPClient
 import Foundation
-import HareDo
 import NIOConcurrencyHelpers
 import TestSupport
 import Testing
+
+@testable import HareDo
 
 @Suite("Two peers talk")
 struct PeerTests {
@@ -227,8 +229,9 @@ struct PeerTests {
                     break
                 }
                 try await client.emit(TestBroker.uniqueName("nobody"))
-                // Messages are taken in order: once this confirmed one is through, a return would have come.
-                _ = try await client.send(service.name, confirm: true)
+                // Behind it, in the order of its channel: with this answer a return would have come.
+                let link = try #require(client.linkState.state.link)
+                try await link.sending.qos(prefetchCount: 10)
                 #expect(client.statistics.returnedMessages == 0)
             }
         }
@@ -297,6 +300,7 @@ struct PeerTests {
             }
             await #expect(throws: Oops.self) { try await Peer.with(.url(url)) { _ in throw Oops() } }
             try await Peer.with(.url(url)) { peer in
+                peer.timeout = .seconds(10)
                 await expectError(.noSuchService) { _ = try await peer.call(address) }
             }
         }
@@ -306,6 +310,7 @@ struct PeerTests {
     func embedded() async throws {
         let first = Peer(name: "first", .embedded)
         let second = Peer(.embedded)
+        second.timeout = .seconds(10)
         try await first.connect()
         try await first.listen { _ in "1" }
         try await second.connect()

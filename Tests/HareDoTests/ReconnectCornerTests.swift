@@ -27,16 +27,25 @@ struct ReconnectCornerTests {
             try await peer.connect()
             let link = try self.link(peer)
             peer.linkState.set(.recovering(link))
-            let call = Task(executorPreference: peer.taskExecutor) {
-                try await peer.call("x", timeout: .milliseconds(200))
+            // One that was held up until its deadline is no use: then another.
+            try await eventually("it waited when the connection came and went") {
+                let deadline = ContinuousClock.now + .milliseconds(200)
+                let call = Task(executorPreference: peer.taskExecutor) {
+                    try await peer.call("x", timeout: .milliseconds(200))
+                }
+                try await eventually("it waits, or no longer") {
+                    peer.linkState.waiterCount == 1 || ContinuousClock.now > deadline
+                }
+                // Before the call's task has its turn on the loop.
+                let waited: Bool = try await peer.eventLoop.submit {
+                    guard peer.linkState.waiterCount == 1 else { return false }
+                    peer.linkState.set(.connected(link))
+                    peer.linkState.set(.recovering(link))
+                    return true
+                }.get()
+                try await within(.seconds(10)) { await expectError(.notConnected) { _ = try await call.value } }
+                return waited
             }
-            try await eventually("it waits") { peer.linkState.waiterCount == 1 }
-            // Before the call's task has its turn on the loop.
-            try await peer.eventLoop.submit {
-                peer.linkState.set(.connected(link))
-                peer.linkState.set(.recovering(link))
-            }.get()
-            try await within(.seconds(10)) { await expectError(.notConnected) { _ = try await call.value } }
             peer.linkState.set(.connected(link))
             await peer.disconnect()
         }

@@ -18,34 +18,38 @@ struct ReconnectTests {
             let proxy = try TestProxy(to: url)
             try await withPair(proxy.url, configure: Self.quickly) { server, client in
                 let loop = try await server.listen()
+                let rounds = (0..<3).map { _ in (inHand: AsyncGate(), isLost: AsyncGate()) }
                 let answering = Task {
                     for await message in loop.messages {
-                        guard message.text != "silence" else {
-                            // In hand when the connection goes.
-                            _ = try? await client.receive(timeout: .milliseconds(300))
+                        guard let round = message.headers["silence"]?.int else {
+                            try? await message.reply("loop")
                             continue
                         }
-                        try? await message.reply("loop")
+                        // In hand when the connection goes.
+                        rounds[round].inHand.open()
+                        await rounds[round].isLost.wait()
                     }
                 }
                 let handled = TestBroker.uniqueName("handled")
                 try await server.listen(on: handled, as: .shared) { _ in "handler" }
                 let address = client.address
-                for round in 1...3 {
+                for (round, gates) in rounds.enumerated() {
                     #expect(try await client.call(server.name)?.text == "loop")
                     #expect(try await client.call(handled)?.text == "handler")
-                    let call = Task { try await client.call(server.name, data: "silence", timeout: .seconds(60)) }
-                    try await eventually("the call is under way") { client.calls.pendingCount == 1 }
-                    try await eventually("it has arrived") { loop.core.buffer.count == 0 }
+                    let call = Task {
+                        try await client.call(
+                            server.name, headers: ["silence": .integer(Int64(round))], timeout: .seconds(60))
+                    }
+                    await gates.inHand.wait()
                     let began = ContinuousClock.now
                     proxy.cut()
                     await expectError(.connectionLost) { _ = try await call.value }
                     print("round \(round): a call ended \(ContinuousClock.now - began) after the loss")
+                    gates.isLost.open()
                     // Made while there is no connection: it waits for one, within its deadline.
                     #expect(try await client.call(handled, timeout: .seconds(30))?.text == "handler")
                     #expect(client.address == address)
-                    #expect(await client.isHealthy)
-                    try await eventually("the service is whole") { await server.isHealthy }
+                    try await untilHealthy(client, server)
                     // The inbox is there again.
                     let id = try await client.send(handled)
                     #expect(try await client.receive(id: id, timeout: .seconds(10))?.text == "handler")
@@ -67,10 +71,7 @@ struct ReconnectTests {
                 try await server.send(server.name, data: "once", wantsReply: false, confirm: true)
                 var iterator = service.messages.makeAsyncIterator()
                 let first = try #require(await iterator.next())
-                proxy.cut()
-                try await eventually("it noticed") {
-                    if case .recovering = server.linkState.state { true } else { false }
-                }
+                await cut(proxy, noticedBy: server)
                 await expectError(.deliveryExpired) { try first.ack() }
                 let again = try #require(await iterator.next())
                 #expect(again.redelivered && again.text == "once" && again.id == first.id)
@@ -143,13 +144,8 @@ struct ReconnectTests {
                     #expect(try await client.call(server.name, data: "x", timeout: .seconds(30))?.text == "x")
                     let id = try await client.send(server.name, data: "y", confirm: true)
                     #expect(try await client.receive(id: id)?.text == "y")
-                    proxy.cut()
-                    try await eventually("both noticed") {
-                        switch (server.linkState.state, client.linkState.state) {
-                        case (.connected, _), (_, .connected): false
-                        default: true
-                        }
-                    }
+                    await cut(proxy, noticedBy: server, client)
+                    try await untilHealthy(server, client)
                 }
                 #expect(try await client.call(server.name, data: "z", timeout: .seconds(30))?.text == "z")
             }

@@ -257,8 +257,9 @@ struct PluginTests {
                     try await eventually("15 are told that it is busy") {
                         outcomes.withLockedValue { $0["busy"] } == 15
                     }
-                    #expect(journal.waiting == 2)
+                    try await eventually("two are processed") { journal.waiting == 2 }
                     #expect(try await call("test-echo", "fast")?.text == "fast")
+                    #expect(journal.waiting == 2)
                     while outcomes.withLockedValue({ $0.values.reduce(0, +) }) < 20 {
                         journal.open()
                         try await Task.sleep(for: .milliseconds(5))
@@ -281,8 +282,17 @@ struct PluginTests {
                 try await plugins.register(Recorder.self, configuration: ["limits": ["deadline": 0.05]])
                 let error = await #expect(throws: HareDoError.self) { _ = try await call("recorder", "sleep") }
                 #expect(error?.remote?.code == "timed-out")
-                #expect(try await call("recorder", "")?.text == "0")
-                #expect(plugins.loaded.first?.errors == 1)
+                var late = 1
+                try await eventually("what takes no time is served") {
+                    do {
+                        return try await call("recorder", "")?.text == "0"
+                    } catch let error as HareDoError where error.remote?.code == "timed-out" {
+                        // It was held up for as long.
+                        late += 1
+                        return false
+                    }
+                }
+                #expect(plugins.loaded.first?.errors == late)
             }
         }
     }

@@ -53,7 +53,9 @@ struct DiscoveryTests {
                 #expect(pattern.isEmpty)
                 for service in services { await service.drain() }
                 for run in runs { try await run.value }
-                let left = try await second.services(within: .milliseconds(500))
+                var left: [ServiceReport] = []
+                // An answer that was held up for longer is asked for again; those that have drained have none.
+                while left.isEmpty { left = try await second.services(within: .milliseconds(500)) }
                 #expect(left.map(\.name) == [first.name])
             }
         }
@@ -89,14 +91,17 @@ struct DiscoveryTests {
                 let seen = Task {
                     var seen: [PeerHealth] = []
                     for await health in changes {
+                        // In between, where the broker has not noticed yet that the connection before is gone.
+                        if case .incomplete = health { continue }
                         seen.append(health)
                         if seen.count == 3 { break }
                     }
                     return seen
                 }
                 try await server.listen(options: .init(information: .init(name: "steady"))) { _ in "x" }
-                proxy.cut()
+                await cut(proxy, noticedBy: client)
                 #expect(await seen.value == [.healthy, .connecting, .healthy])
+                try await untilHealthy(server, client)
                 let found = try await client.services(.named("steady"), within: .seconds(10), quorum: 1)
                 #expect(found.count == 1)
                 let reply = try await client.call(server.name)

@@ -172,8 +172,10 @@ struct EventTests {
                 let began = ContinuousClock.now
                 let nobody = try await second.callAll("\(prefix).nothing", within: .seconds(30))
                 #expect(nobody.isEmpty && ContinuousClock.now - began < .seconds(10))
-                let timed = try await second.callAll("\(prefix).prices", data: "?", within: .milliseconds(300))
-                #expect(timed.count == 2)
+                // Or as many as come in time: once more if one was held up for longer.
+                try await eventually("both answer in time") {
+                    try await second.callAll("\(prefix).prices", data: "?", within: .milliseconds(300)).count == 2
+                }
             }
         }
     }

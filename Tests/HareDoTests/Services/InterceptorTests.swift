@@ -165,10 +165,11 @@ struct InterceptorTests {
                     return "\(number)"
                 }
                 for (body, expected) in [
-                    ("fail", ["b", "2", "2"]), ("x", ["3", "3", "3"]), ("by hand", ["4", "4", "4"]),
+                    ("fail", ["2", "2", "b"]), ("x", ["3", "3", "3"]), ("by hand", ["4", "4", "4"]),
                 ] {
                     let replies = try await Self.sendThrice(body, to: server.name, url)
-                    #expect(replies == expected, "\(body)")
+                    // Each is sent when the next one may already be handled.
+                    #expect(replies.sorted() == expected, "\(body)")
                 }
                 #expect(count.withLockedValue { $0 } == 4)
                 #expect(server.statistics.repeatedMessages == 5)

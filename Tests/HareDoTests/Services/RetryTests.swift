@@ -107,19 +107,16 @@ struct RetryTests {
             try await withPair(url) { server, client in
                 let book = Book()
                 let options = ServiceOptions(
-                    onFailure: .retry(attempts: 3, backoff: .exponential(from: .milliseconds(400))))
+                    onFailure: .retry(attempts: 3, backoff: .exponential(from: .milliseconds(400), factor: 100)))
                 try await server.listen(as: shape, options: options) { message in
                     book.enter(message)
                     throw Failure()
                 }
-                let began = ContinuousClock.now
                 let error = await #expect(throws: HareDoError.self) {
-                    _ = try await client.call(server.name, timeout: .seconds(1))
+                    _ = try await client.call(server.name, timeout: .seconds(10))
                 }
-                let took = ContinuousClock.now - began
                 #expect(error?.remote?.code == "handler-failed")
-                // The third would have been 1.2 s after the first.
-                #expect(took < .seconds(1), "\(took)")
+                // The third would have been 40 s after the second.
                 #expect(book.attempts == [1, 2])
                 try await eventually("it is parked") { server.statistics.parkedMessages == 1 }
                 try await Self.clean(url, server.name)
@@ -223,8 +220,7 @@ struct RetryTests {
                 try await eventually("a third came") { kept.withLockedValue { $0.count } == 3 }
                 #expect(kept.withLockedValue { $0.last?.text } == "c")
                 await service.drain()
-                let waiting = try await TestQueues.count(server.name, url)
-                #expect(waiting == 2)
+                try await eventually("two are back") { try await TestQueues.count(server.name, url) == 2 }
                 try await Self.clean(url, server.name)
             }
         }
@@ -294,7 +290,7 @@ struct RetryTests {
                     handled.withLockedValue { $0[message.text ?? "", default: 0] += 1 }
                     return nil
                 }
-                try await eventually("all are handled", within: .seconds(20)) {
+                try await eventually("all are handled", within: .seconds(50)) {
                     handled.withLockedValue { $0.count } == count
                 }
                 let seconds = (ContinuousClock.now - began) / .seconds(1)

@@ -57,6 +57,7 @@ struct TraceTests {
             let trace = Trace()
             let proxy = try TestProxy(to: url) { trace.show($0, $1) }
             let peer = Peer(.url(proxy.url))
+            peer.timeout = .seconds(10)
             try await peer.connect()
             let before = trace.methods
             #expect(before.first == "< connection.start" && before.contains("> basic.consume"))
