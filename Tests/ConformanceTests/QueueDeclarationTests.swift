@@ -516,35 +516,43 @@ struct QueueDeclarationTests {
     @Test("A queue with x-expires stays as long as it is used, and goes after")
     func expires() async throws {
         try await TestBroker.modes.runAtOnce { url in
-            try await withRawConnection(url) { connection in
+            try await withThrowingTaskGroup(of: Void.self) { group in
                 for use in Use.allCases {
-                    let arguments: AMQPTable = ["x-expires": 500]
-                    let used = try await connection.declare(arguments: arguments)
-                    if use == .consuming { try await connection.consume(used) }
-                    // Later, and not used: when it has gone, the other one would have too.
-                    let unused = try await connection.declare(arguments: arguments)
-                    func isThere(_ queue: String) async throws -> Bool {
-                        try await connection.publish("x", to: queue, mandatory: true)
-                        // Publishing is no use; what cannot be routed comes back before this is answered.
-                        try await connection.send(.channelFlow(.init(active: true)))
-                        guard case .content = try await connection.next(on: 1) else { return true }
-                        _ = try await connection.method()
-                        return false
+                    group.addTask {
+                        try await withRawConnection(url) { connection in try await Self.check(use, connection) }
                     }
-                    try await eventually("the unused one has gone") {
-                        switch use {
-                        case .fetching: #expect(try await connection.get(used) == nil)
-                        case .declaring: try await connection.declare(used, arguments: arguments)
-                        case .consuming: break
-                        }
-                        return try await !isThere(unused)
-                    }
-                    #expect(try await connection.hasQueue(used), "\(use)")
-                    if use == .consuming { try await connection.cancel() }
-                    try await eventually("the other one goes too") { try await !isThere(used) }
                 }
+                try await group.waitForAll()
             }
         }
+    }
+
+    private static func check(_ use: Use, _ connection: RawConnection) async throws {
+        // Long enough for a use to be held up now and then.
+        let arguments: AMQPTable = ["x-expires": 2000]
+        let used = try await connection.declare(arguments: arguments)
+        if use == .consuming { try await connection.consume(used) }
+        // Later, and not used: when it has gone, the other one would have too.
+        let unused = try await connection.declare(arguments: arguments)
+        func isThere(_ queue: String) async throws -> Bool {
+            try await connection.publish("x", to: queue, mandatory: true)
+            // Publishing is no use; what cannot be routed comes back before this is answered.
+            try await connection.send(.channelFlow(.init(active: true)))
+            guard case .content = try await connection.next(on: 1) else { return true }
+            _ = try await connection.method()
+            return false
+        }
+        try await eventually("the unused one has gone") {
+            switch use {
+            case .fetching: #expect(try await connection.get(used) == nil)
+            case .declaring: try await connection.declare(used, arguments: arguments)
+            case .consuming: break
+            }
+            return try await !isThere(unused)
+        }
+        #expect(try await connection.hasQueue(used), "\(use)")
+        if use == .consuming { try await connection.cancel() }
+        try await eventually("the other one goes too") { try await !isThere(used) }
     }
 
     // MARK: - Messages that expire
@@ -629,12 +637,17 @@ struct QueueDeclarationTests {
                 try await connection.perform(.confirmSelect(.init()))
                 let queue = try await connection.declare()
                 let witness = try await connection.declare()
-                try await connection.put("x", in: queue, properties: expiring)
-                let fetched = try #require(try await connection.get(queue, noAck: false))
+                var fetched: RawConnection.Fetched?
+                try await eventually("it is fetched in time") {
+                    try await connection.put("x", in: queue, properties: expiring)
+                    fetched = try await connection.get(queue, noAck: false)
+                    return fetched != nil
+                }
+                let tag = try #require(fetched?.tag)
                 // Later, with the same time.
                 try await connection.put("x", in: witness, properties: expiring)
                 try await connection.expectReady(0, in: witness)
-                try await connection.nack(fetched.tag)
+                try await connection.nack(tag)
                 #expect(try await connection.get(queue) == nil)
             }
         }

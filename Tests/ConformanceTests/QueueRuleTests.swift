@@ -166,6 +166,8 @@ struct QueueRuleTests {
                 var request = AMQPMessage("request")
                 request.properties.replyTo = "amq.rabbitmq.reply-to"
                 try await channel.publish(request, routingKey: queue)
+                // Behind it, in the order of the channel.
+                try await channel.qos(prefetchCount: 10)
                 let service = try await connection.openChannel()
                 let asked = try #require(try await service.get(queue, acknowledgement: .automatic))
                 let address = try #require(asked.properties.replyTo)

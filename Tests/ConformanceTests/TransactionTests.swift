@@ -37,6 +37,8 @@ struct TransactionTests {
                 let other = try await connection.openChannel()
                 let queue = try await other.declareQueue("", exclusive: true).name
                 for text in ["kept", "gone"] { try await other.publish(AMQPMessage(text), routingKey: queue) }
+                // Behind both, in the order of the channel.
+                try await other.qos(prefetchCount: 10)
                 let channel = try await connection.openChannel()
                 try await channel.selectTransactions()
                 try #require(try await channel.get(queue)).ack()

@@ -56,7 +56,7 @@ struct ForeignBrokerTests {
             // All three at once. Each waits until it would have been given up, or would have given up the broker.
             try await ForeignPeer.run("idle.py", [], url) { python in
                 try await ForeignPeer.run("idle.rb", [], url) { ruby in
-                    let arguments = ["--url", url, "--heartbeat", "1", "-q", queue, "-c", "1", "cat"]
+                    let arguments = ["--url", url, "--heartbeat", "2", "-q", queue, "-c", "1", "cat"]
                     try await ForeignPeer.run("amqp-consume", arguments, url) { consumer in
                         try await python.expect("ready")
                         try await ruby.expect("ready")

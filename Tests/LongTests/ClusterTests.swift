@@ -28,7 +28,12 @@ struct ClusterTests {
                         }
                         let node = try await leader(of: queue, in: cluster)
                         let unknown = book.unknown
-                        let outstanding = book.outstanding
+                        // Fewer for a moment after each batch of confirms.
+                        var outstanding = 0
+                        try await eventually("many on their way") {
+                            outstanding = book.outstanding
+                            return outstanding >= 100
+                        }
                         try await cluster.crash(node: node)
                         let (killed, confirmed) = (ContinuousClock.now, book.confirmed)
                         // Those on their way when it died may still be confirmed by the others.

@@ -107,7 +107,7 @@ final class Child: Sendable {
         let errorsEnded = self.errorsEnded
         await withTaskGroup(of: Void.self) { group in
             group.addTask { for await _ in errorsEnded {} }
-            group.addTask { try? await Task.sleep(for: .seconds(1)) }
+            group.addTask { try? await Task.sleep(for: .seconds(10)) }
             await group.next()
             group.cancelAll()
         }
