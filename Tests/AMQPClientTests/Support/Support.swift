@@ -2,6 +2,7 @@
 import AMQPWire
 import NIOConcurrencyHelpers
 import NIOCore
+import TestSupport
 import Testing
 
 @_spi(HareDo) @testable import AMQPClient
@@ -19,30 +20,7 @@ func failure<R>(
     }
 }
 
-/// How late things run in this process just now: the measure for whoever promises to be on time on a busy machine.
-final class Canary: Sendable {
-    private let task: Task<Duration, Never>
-
-    init(every interval: Duration = .milliseconds(20)) {
-        let made = ContinuousClock.now
-        self.task = Task {
-            // That it may have had to wait for its first turn counts as well.
-            var worst = ContinuousClock.now - made
-            while !Task.isCancelled {
-                let start = ContinuousClock.now
-                try? await Task.sleep(for: interval)
-                worst = max(worst, ContinuousClock.now - start - interval)
-            }
-            return worst
-        }
-    }
-
-    /// The worst lateness seen since it was made.
-    func lateness() async -> Duration {
-        self.task.cancel()
-        return await self.task.value
-    }
-}
+typealias Canary = TestSupport.Canary
 
 /// Checks that something took as long as promised, and forgives as much lateness as the canary saw.
 func expectTime(
