@@ -2,6 +2,7 @@
 import AMQPWire
 import NIOCore
 import NIOPosix
+import TestSupport
 import Testing
 
 @_spi(HareDo) @testable import AMQPClient

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import AMQPWire
 import NIOCore
+import TestSupport
 import Testing
 
 @_spi(HareDo) @testable import AMQPClient

@@ -2,6 +2,7 @@
 import AMQPWire
 import NIOConcurrencyHelpers
 import NIOCore
+import TestSupport
 import Testing
 
 @_spi(HareDo) @testable import AMQPClient

@@ -3,6 +3,7 @@ import AMQPWire
 import NIOConcurrencyHelpers
 import NIOCore
 import NIOSSL
+import TestSupport
 import Testing
 
 @_spi(HareDo) @testable import AMQPClient

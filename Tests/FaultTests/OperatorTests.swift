@@ -39,7 +39,9 @@ struct OperatorTests {
                     try await eventually("messages", within: .seconds(20)) { book.confirmed >= 1000 }
                     try await broker.ctl("set_vm_memory_high_watermark", "absolute", "1")
                     do {
-                        try await eventually("connection.blocked", within: .seconds(30)) { book.count(of: "publisher blocked") == 1 }
+                        try await eventually("connection.blocked", within: .seconds(30)) {
+                            book.count(of: "publisher blocked") == 1
+                        }
                         // What it had read before may still be confirmed.
                         try await standsStill("confirms", within: .seconds(5)) { book.confirmed }
                     } catch {
@@ -47,7 +49,9 @@ struct OperatorTests {
                         throw error
                     }
                     try await broker.ctl("set_vm_memory_high_watermark", "absolute", "1GB")
-                    try await eventually("connection.unblocked", within: .seconds(30)) { book.count(of: "publisher unblocked") == 1 }
+                    try await eventually("connection.unblocked", within: .seconds(30)) {
+                        book.count(of: "publisher unblocked") == 1
+                    }
                 }
                 print(book.summary)
                 #expect(book.confirmed == book.sent)

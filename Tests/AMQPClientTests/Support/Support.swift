@@ -20,8 +20,6 @@ func failure<R>(
     }
 }
 
-typealias Canary = TestSupport.Canary
-
 /// Checks that something took as long as promised, and forgives as much lateness as the canary saw.
 func expectTime(
     _ what: String, _ elapsed: Duration, from least: Duration, to most: Duration, _ canary: Canary,
