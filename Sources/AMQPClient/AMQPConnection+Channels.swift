@@ -225,7 +225,7 @@ extension AMQPConnection {
         self.close(core, error, waiter: nil)
     }
 
-    nonisolated func noAnswer(to method: AMQPMethodID, within timeout: Duration) -> AMQPError {
+    private nonisolated func noAnswer(to method: AMQPMethodID, within timeout: Duration) -> AMQPError {
         let reason = self.gate.blockedReason.map { "; the broker has blocked the connection: \($0.printable())" }
         return AMQPError(.timedOut, "no answer to \(method) within \(timeout)\(reason ?? "")")
     }

@@ -41,16 +41,16 @@ extension AMQPConnection {
     /// - Parameter waiter: whoever closes does not wait until it is unblocked.
     private func awaitCloseOk(_ core: ChannelCore, _ waiter: ReplyWaiter?) {
         let (number, epoch) = (core.number, core.epoch)
-        let timeout = self.configuration.replyTimeout
-        core.closeDeadline = self.scheduler.schedule(after: timeout) {
+        core.closeDeadline = self.scheduler.schedule(after: self.configuration.replyTimeout) {
             self.assumeIsolated {
                 guard let core = $0.channels[number], core.epoch == epoch else { return }
+                let error = AMQPError(.timedOut, "the broker did not answer channel.close")
                 guard $0.gate.blockedReason == nil else {
-                    waiter?.resolve(.failure($0.noAnswer(to: .channelClose, within: timeout)))
+                    waiter?.resolve(.failure(error))
                     $0.awaitCloseOk(core, nil)
                     return
                 }
-                $0.lost(AMQPError(.timedOut, "the broker did not answer channel.close"))
+                $0.lost(error)
             }
         }
     }

@@ -220,6 +220,7 @@ import Testing
                 try await channel.publishConfirmed(AMQPMessage("x"), routingKey: "q")
             }
             try await eventually { scripted.connection.gate.suspendedCount == 1 }
+            // Part of its time is gone when there is room.
             try await Task.sleep(for: .milliseconds(1500))
             try await scripted.peer.send(.connectionUnblocked(.init()), on: 0)
             try await scripted.peer.expectPublish()

@@ -163,8 +163,8 @@ private func exchange(_ port: Int, _ length: Int, _ patience: Duration) async th
             } catch is IOError { return .failed }
         }
         group.addTask {
-            // From the last bytes on: the first may have a while to go.
-            while await came.bytes == 0 { try await Task.sleep(for: .milliseconds(5)) }
+            // From the last bytes on: the first may have a while to go, if any come. That none come takes time to see.
+            try? await eventually("the first bytes") { await came.bytes > 0 }
             var before: Int
             repeat {
                 before = await came.bytes

@@ -242,10 +242,9 @@ struct CallTests {
                     let took = ContinuousClock.now - began
                     #expect(took >= timeout - .milliseconds(2))
                     let lateness = await canary.lateness()
-                    // Each of the steps to its end may be as late as things are on this machine just now.
-                    worst = max(worst, took - timeout - lateness * 4)
+                    print("a call of \(timeout) took \(took), canary late by \(lateness) (\(broker))")
+                    worst = max(worst, took - timeout - lateness)
                 }
-                print("calls ended at most \(worst) later than this machine is late (\(broker))")
                 #expect(worst < .milliseconds(150))
             }
         }

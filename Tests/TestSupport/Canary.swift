@@ -23,4 +23,15 @@ public final class Canary: Sendable {
         self.task.cancel()
         return await self.task.value
     }
+
+    /// Whether something took as long as promised, or was late by no more than half a second and what this saw allows.
+    ///
+    /// Prints what it judges. The first judgement ends it; others may follow on what was over by then.
+    public func finds(
+        _ what: String, took elapsed: Duration, from least: Duration = .zero, to most: Duration
+    ) async -> Bool {
+        let lateness = await self.lateness()
+        print("\(what): \(elapsed) (promised \(least) to \(most), canary late by \(lateness))")
+        return elapsed >= least && elapsed <= most + lateness * 4 + .milliseconds(500)
+    }
 }

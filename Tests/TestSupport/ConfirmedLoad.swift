@@ -133,6 +133,7 @@ package struct ConfirmedLoad: Sendable {
             while true {
                 try Task.checkCancellation()
                 if self.messages == nil, book.missing > Self.backlog {
+                    // Not exactly: this only keeps the load in bounds.
                     try await Task.sleep(for: .milliseconds(10))
                     continue
                 }

@@ -25,10 +25,8 @@ func expectTime(
     _ what: String, _ elapsed: Duration, from least: Duration, to most: Duration, _ canary: Canary,
     sourceLocation: SourceLocation = #_sourceLocation
 ) async {
-    let lateness = await canary.lateness()
-    print("\(what): \(elapsed) (promised \(least) to \(most), canary late by \(lateness))")
-    #expect(elapsed >= least, sourceLocation: sourceLocation)
-    #expect(elapsed <= most + lateness * 4 + .milliseconds(500), sourceLocation: sourceLocation)
+    let isInTime = await canary.finds(what, took: elapsed, from: least, to: most)
+    #expect(isInTime, "\(what): \(elapsed)", sourceLocation: sourceLocation)
 }
 
 extension AMQPDeliveries {

@@ -42,6 +42,7 @@ struct LatenciesTests {
         let before = SuspendingClock.now
         let moment = Moment.now
         let after = SuspendingClock.now
+        // Something to measure.
         try await Task.sleep(for: .milliseconds(20))
         let atLeast = after.duration(to: SuspendingClock.now)
         let (nanoseconds, seconds) = (moment.nanosecondsSince, moment.secondsSince)

@@ -75,7 +75,7 @@ actor RunningTool {
 
     /// Waits until `text` is written.
     func wait(
-        for text: String, in stream: RunningTool.Stream = .error, within patience: Duration? = nil
+        for text: String, in stream: RunningTool.Stream = .error, within patience: Duration = RunningTool.patience
     ) async throws {
         _ = try await self.wait(within: patience) { tool -> Bool? in
             String(decoding: stream == .error ? tool.error : tool.output, as: UTF8.self).contains(text) ? true : nil
@@ -93,9 +93,9 @@ actor RunningTool {
     nonisolated var isRunning: Bool { kill(self.process, 0) == 0 }
 
     private func wait<R>(
-        within patience: Duration? = nil, _ condition: (isolated RunningTool) -> R?
+        within patience: Duration = RunningTool.patience, _ condition: (isolated RunningTool) -> R?
     ) async throws -> R {
-        let end = ContinuousClock.now + (patience ?? Self.patience)
+        let end = ContinuousClock.now + patience
         while true {
             if let result = condition(self) { return result }
             guard self.openStreams > 0, .now < end else {
